@@ -1,0 +1,223 @@
+"""What starters, workers and readers of jobs share: names, ids, inputs and results."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+INDEX_REPOSITORY: Final = "IndexRepository"
+RECONCILE_JOBS: Final = "ReconcileJobs"
+JOB_STATE_QUERY: Final = "job_state"
+DEFAULT_TASK_QUEUE: Final = "verdex"
+DEFAULT_PROJECT: Final = "default"
+UNKNOWN_ERROR: Final = "Unknown indexing error"
+BLOCKED_LIMIT_SECONDS: Final = 1800.0
+
+JobStatus = Literal["pending", "running", "blocked", "completed", "failed", "cancelled"]
+ResultStatus = Literal["success", "partial", "failed"]
+Phase = Literal["preflight", "scan", "index", "publish"]
+Outcome = Literal["indexed", "skipped", "failed"]
+FailureKind = Literal["transient", "permanent", "bug", "lost"]
+"""Whether what failed can pass by itself, cannot, is a fault of the program, or its worker never answered."""
+
+TERMINAL: Final[frozenset[JobStatus]] = frozenset({"completed", "failed", "cancelled"})
+
+
+def index_workflow_id(project_id: str, repo_path: str) -> str:
+    """Id of the workflow that indexes a repository: readable, bounded, one for each project and path.
+
+    >>> index_workflow_id("default", "/srv/code/verdex")
+    'index:default:verdex:6a5be1c1cec6'
+    """
+    digest = hashlib.sha256(f"{project_id}\0{repo_path}".encode()).hexdigest()[:12]
+    name = PurePosixPath(repo_path).name.encode()[:80].decode(errors="ignore")  # Temporal allows 255 bytes
+    return f"index:{project_id}:{name}:{digest}"
+
+
+def project_of(workflow_id: str) -> str | None:
+    """The project in the id of an indexing workflow; None for other ids.
+
+    >>> project_of("index:default:verdex:6a5be1c1cec6")
+    'default'
+    """
+    kind, _, rest = workflow_id.partition(":")
+    return rest.split(":")[0] if kind == "index" and rest else None
+
+
+class Model(BaseModel):
+    """Base of everything that crosses a process: immutable, and nothing unknown is accepted in silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def plain(text: str) -> str:
+    """`text` as PostgreSQL and JSON can hold it: without NUL and lone surrogates."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
+
+
+Message = Annotated[str, AfterValidator(plain)]
+
+
+def _storable_path(path: str) -> str:
+    """A path is part of an index of the database, whose entries are limited, and of ids, whose text is UTF-8."""
+    if not path.startswith("/"):
+        raise ValueError("the path of a repository is absolute")
+    if len(path.encode()) > 2000:
+        raise ValueError("the path of a repository has at most 2,000 bytes")
+    return path
+
+
+class IndexRequest(Model):
+    """Input of the workflow `IndexRepository`."""
+
+    repo_path: Annotated[str, AfterValidator(_storable_path)]
+    project_id: str = Field(default=DEFAULT_PROJECT, min_length=1, max_length=100, pattern=r"^[^:\s]+$")
+    force_reindex: bool = False
+    blocked_limit_seconds: float = Field(default=BLOCKED_LIMIT_SECONDS, ge=0)
+    """How long a step may be held up by what can pass, before the job fails."""
+
+
+class Counts(Model):
+    """Counts of a job. Every file that the scan saw is in exactly one of indexed, skipped and failed.
+
+    `files_indexed` is what the index holds for the repository after the job, and equals added + changed +
+    unchanged. `chunks_created` counts the chunks that this job wrote, `chunks_total` those of the whole repository.
+    """
+
+    files_total: int = 0
+    files_indexed: int = 0
+    files_added: int = 0
+    files_changed: int = 0
+    files_deleted: int = 0
+    files_unchanged: int = 0
+    files_skipped: int = 0
+    files_failed: int = 0
+    chunks_created: int = 0
+    chunks_total: int = 0
+
+
+class IndexResult(Counts):
+    """What became of an indexing run; with `failed`, `errors` names the causes, the root cause first."""
+
+    status: ResultStatus
+    duration_seconds: float = 0.0
+    errors: Sequence[Message] = ()
+    error_type: str | None = None
+    generation: int | None = None
+
+    @property
+    def error_message(self) -> str | None:
+        """One text for the row of the job; never empty when the result is `failed`."""
+        named = "; ".join(text for text in (error.strip() for error in self.errors[:1]) if text)
+        return named or (UNKNOWN_ERROR if self.status == "failed" else None)
+
+
+class JobIdentity(Model):
+    """What of a job never changes. `job_id` is the run id of its workflow."""
+
+    job_id: str
+    workflow_id: str
+    project_id: str
+    repo_path: str
+    force_reindex: bool
+    trace_id: str
+    created_at: datetime
+
+
+class JobState(Model):
+    """What a job that has not ended is doing. `attempt` counts the tries of the step under way."""
+
+    status: JobStatus = "pending"
+    phase: Phase | None = None
+    status_message: Message | None = None
+    attempt: int = 1
+    files_total: int = 0
+
+
+class JobRecord(Model):
+    """What the row of a job shall say; input of the registry-update activity.
+
+    `revision` orders the records of a job, so that one which arrives late changes nothing.
+    """
+
+    identity: JobIdentity
+    revision: int
+    state: JobState
+    started_at: datetime
+    completed_at: datetime | None = None
+    result: IndexResult | None = None
+
+
+class Job(Model):
+    """A job as every surface shows it; the fields are the columns of `indexing_jobs`."""
+
+    job_id: str
+    project_id: str
+    repo_path: str
+    status: JobStatus
+    result_status: ResultStatus | None = None
+    status_message: str | None = None
+    phase: Phase | None = None
+    error_message: str | None = None
+    error_type: str | None = None
+    errors: Sequence[str] = ()
+    files_total: int = 0
+    files_done: int = 0
+    files_indexed: int = 0
+    files_added: int = 0
+    files_changed: int = 0
+    files_deleted: int = 0
+    files_unchanged: int = 0
+    files_skipped: int = 0
+    files_failed: int = 0
+    chunks_created: int = 0
+    chunks_total: int = 0
+    force_reindex: bool = False
+    attempt: int = 1
+    trace_id: str | None = None
+    workflow_id: str
+    created_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    duration_seconds: float | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended, for good."""
+        return self.status in TERMINAL
+
+
+class Manifest(Model):
+    """Where the work of a job is kept in the database of its project; what the steps of a job hand on."""
+
+    database_name: str
+    manifest_id: int
+    repo_path: str
+    job_id: str
+
+
+class Scan(Model):
+    """Result of the step *scan*: how many files there are, and the shards that are left to index."""
+
+    manifest: Manifest
+    files_total: int
+    shards: Sequence[int] = ()
+
+
+class Shard(Model):
+    """Input of the step *index shard*."""
+
+    manifest: Manifest
+    shard: int
+
+
+class FileOutcome(Model):
+    """What became of one file of a job."""
+
+    path: str
+    size: int = Field(description="bytes")
+    outcome: Outcome
+    reason: str | None = None

@@ -1,0 +1,105 @@
+"""The errors of verdex. The docstring of a class says when it is raised; its message is for the user.
+
+VerdexError
+├── TransientError            can pass by itself: the step is tried again and the job says `blocked`
+│   ├── DatabaseUnavailable
+│   └── TemporalUnavailable
+└── PermanentError            trying again cannot help: the job fails with this message
+    ├── SettingsError
+    ├── RepositoryError       the source tree cannot be indexed (its subclasses are in `verdex.sources.errors`)
+    ├── ProjectNotFound, ProjectExists, ProjectNameInvalid, ProjectInUse
+    ├── DatabaseNotFound, DatabaseRefused, DatabaseDiskFull
+    ├── SchemaTooNew
+    ├── StateRefused
+    ├── JobNotFound, JobConflict
+    └── StackError
+"""
+
+
+class VerdexError(Exception):
+    """Base of everything that verdex raises on purpose; `str()` is one line that a user can act on."""
+
+
+class TransientError(VerdexError):
+    """A condition outside the program that can pass by itself."""
+
+
+class PermanentError(VerdexError):
+    """A condition that stays until somebody changes something."""
+
+
+class DatabaseUnavailable(TransientError):
+    """PostgreSQL does not answer, is starting up or shutting down, is out of connections, or broke off a statement."""
+
+
+class TemporalUnavailable(TransientError):
+    """The Temporal service does not answer."""
+
+
+class SettingsError(PermanentError):
+    """A setting is missing or malformed."""
+
+
+class RepositoryError(PermanentError):
+    """The repository cannot be indexed as a whole."""
+
+
+class ProjectNotFound(PermanentError):
+    """The project is not in the registry."""
+
+    def __init__(self, project_id: str, database_name: str) -> None:
+        """Name the database as well: it is what a person sees when looking at the server."""
+        super().__init__(
+            f'project "{project_id}" does not exist: database "{database_name}" does not exist '
+            f"(create it with: verdex project create {project_id})"
+        )
+
+
+class ProjectExists(PermanentError):
+    """A project of this name, or one whose database would have the same name, exists already."""
+
+
+class ProjectNameInvalid(PermanentError):
+    """The name cannot be the name of a project."""
+
+
+class ProjectInUse(PermanentError):
+    """The project has jobs that run."""
+
+
+class DatabaseNotFound(PermanentError):
+    """PostgreSQL says that the database does not exist."""
+
+
+class DatabaseRefused(PermanentError):
+    """PostgreSQL refuses the login or the right to do what was asked."""
+
+
+class DatabaseDiskFull(PermanentError):
+    """The disk of the PostgreSQL server is full."""
+
+
+class StateRefused(PermanentError):
+    """A constraint of the database refuses what was to be stored: it would be a lie."""
+
+
+class SchemaTooNew(PermanentError):
+    """The database was migrated by a newer verdex than this one."""
+
+    def __init__(self, database: str, found: int, known: int) -> None:
+        """`found` is the version of the database, `known` the newest that this program has."""
+        super().__init__(
+            f'database "{database}" has schema version {found}, this verdex knows {known}: install a newer verdex'
+        )
+
+
+class JobNotFound(PermanentError):
+    """Neither the registry nor Temporal knows the job."""
+
+
+class JobConflict(PermanentError):
+    """The row of a job is terminal already and says something else."""
+
+
+class StackError(PermanentError):
+    """A part of the local stack cannot be started or stopped."""

@@ -1,0 +1,94 @@
+"""Every setting of verdex, read from the environment (`VERDEX_…`). Temporal's and OpenTelemetry's are their own."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Self
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from verdex.contracts import BLOCKED_LIMIT_SECONDS, DEFAULT_TASK_QUEUE
+from verdex.errors import SettingsError
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """The settings of one process; immutable. Sizes are bytes, times are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="VERDEX_", frozen=True)
+
+    home: Path = Field(default_factory=lambda: user_data_path("verdex"))
+    """State of the local stack, and the spans that `verdex trace` reads."""
+    database_url: SecretStr | None = None
+    """The registry. The databases of the projects live on the same server."""
+    task_queue: str = Field(default=DEFAULT_TASK_QUEUE, min_length=1)
+    allowed_roots: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Only repositories below one of these may be indexed; none: any. Separated as in PATH."""
+    max_file_bytes: int = Field(default=32 * MIB, gt=0)
+    """A larger file is skipped, and its outcome says so."""
+    max_failed_ratio: float = Field(default=0.5, ge=0, le=1)
+    """A job of which more than this part of the files fails publishes nothing and fails."""
+    blocked_limit_seconds: float = Field(default=BLOCKED_LIMIT_SECONDS, ge=0)
+    """A job fails when what holds it up has not passed after this time."""
+    processes: int = Field(default_factory=lambda: os.cpu_count() or 1, gt=0)
+    """Processes that parse, in each worker."""
+    log_level: str = "INFO"
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _postgresql(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("it should look like postgresql://user:password@host:5432/database")
+        return url
+
+    @field_validator("allowed_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: object) -> object:
+        return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+    @field_validator("allowed_roots", mode="after")
+    @classmethod
+    def _resolve_roots(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(root.expanduser().resolve() for root in roots)
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment.
+
+        Raises:
+            SettingsError: one line that names each variable that is wrong.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            raise SettingsError("; ".join(_explain(details) for details in error.errors())) from None
+
+    @property
+    def database_dsn(self) -> str:
+        """The address of the registry.
+
+        Raises:
+            SettingsError: it is not set.
+        """
+        if self.database_url is None:
+            raise SettingsError("VERDEX_DATABASE_URL is not set: give postgresql://user:password@host/database")
+        return self.database_url.get_secret_value()
+
+    @property
+    def traces_directory(self) -> Path:
+        """Where spans are kept, a file a trace."""
+        return self.home / "traces"
+
+
+def _explain(details: ErrorDetails) -> str:
+    name = "VERDEX_" + "_".join(str(part) for part in details["loc"][:1]).upper()
+    given = "is wrong" if name.endswith("_URL") else f"is {details['input']!r}"  # a URL may hold a password
+    return f"{name} {given}: {details['msg'].removeprefix('Value error, ').lower()}"
