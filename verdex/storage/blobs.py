@@ -1,0 +1,97 @@
+"""Blobs: contents, each chunked once for a language and a version of the pipeline, however many paths hold it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from verdex.storage.database import Connection, Database
+
+
+class BlobKey(NamedTuple):
+    """What a blob is known by, beside the version of the pipeline."""
+
+    content_hash: bytes  # SHA-256
+    language: str  # "" where there is no grammar
+
+
+class ChunkRow(Protocol):
+    """What is stored of a chunk; lines are numbered from 1, and the last one is part of it."""
+
+    @property
+    def start_line(self) -> int: ...  # noqa: D102
+    @property
+    def end_line(self) -> int: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def symbol(self) -> str | None: ...  # noqa: D102
+    @property
+    def content(self) -> str: ...  # noqa: D102
+
+
+async def known(database: Database, manifest_id: int, keys: Iterable[BlobKey]) -> dict[BlobKey, int]:
+    """The ids of those of `keys` that need not be chunked for this manifest.
+
+    A manifest that is forced knows only the blobs that were made for it.
+    """
+    wanted = list(set(keys))
+    async with database.connection() as connection:
+        rows = await connection.fetch(
+            """
+            SELECT DISTINCT ON (blobs.content_hash, blobs.language) blobs.content_hash, blobs.language, blobs.id
+            FROM unnest($2::bytea[], $3::text[]) AS wanted (content_hash, language)
+            JOIN blobs USING (content_hash, language)
+            JOIN manifests ON manifests.id = $1
+            WHERE blobs.pipeline_version = manifests.pipeline_version
+              AND (NOT manifests.force_reindex OR blobs.revision = manifests.id)
+            ORDER BY blobs.content_hash, blobs.language, blobs.revision DESC
+            """,
+            manifest_id,
+            [key.content_hash for key in wanted],
+            [key.language for key in wanted],
+        )
+    return {BlobKey(row["content_hash"], row["language"]): row["id"] for row in rows}
+
+
+async def store(
+    connection: Connection, manifest_id: int, blobs: Mapping[BlobKey, Sequence[ChunkRow]]
+) -> dict[BlobKey, int]:
+    """Store blobs with all their chunks, in the caller's transaction, and give the id of each.
+
+    A blob that another job stored in the meantime is taken as it is.
+    """
+    keys = sorted(blobs)  # in one order everywhere, so that two jobs cannot wait for each other
+    arguments = (manifest_id, [key.content_hash for key in keys], [key.language for key in keys])
+    created = await connection.fetch(_INSERT, *arguments)
+    ids = {BlobKey(row["content_hash"], row["language"]): row["id"] for row in created}
+    await connection.copy_records_to_table(
+        "chunks",
+        records=[
+            (blob_id, ordinal, chunk.start_line, chunk.end_line, chunk.kind, chunk.symbol, chunk.content)
+            for key, blob_id in ids.items()
+            for ordinal, chunk in enumerate(blobs[key])
+        ],
+        columns=["blob_id", "ordinal", "start_line", "end_line", "kind", "symbol", "content"],
+    )
+    if len(ids) < len(keys):
+        found = await connection.fetch(_FIND, *arguments)
+        ids = {BlobKey(row["content_hash"], row["language"]): row["id"] for row in found}
+    return ids
+
+
+_INSERT = """
+INSERT INTO blobs (content_hash, language, pipeline_version, revision, manifest_id)
+SELECT new.content_hash, new.language, pipeline_version, CASE WHEN force_reindex THEN manifests.id ELSE 0 END, $1
+FROM unnest($2::bytea[], $3::text[]) WITH ORDINALITY AS new (content_hash, language, ordinal)
+JOIN manifests ON manifests.id = $1
+ORDER BY ordinal
+ON CONFLICT DO NOTHING
+RETURNING id, content_hash, language
+"""
+_FIND = """
+SELECT blobs.id, blobs.content_hash, blobs.language
+FROM unnest($2::bytea[], $3::text[]) AS wanted (content_hash, language)
+JOIN manifests ON manifests.id = $1
+JOIN blobs ON blobs.content_hash = wanted.content_hash AND blobs.language = wanted.language
+  AND blobs.pipeline_version = manifests.pipeline_version
+  AND blobs.revision = CASE WHEN force_reindex THEN manifests.id ELSE 0 END
+"""

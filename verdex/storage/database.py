@@ -1,0 +1,98 @@
+"""Connections to one PostgreSQL server: a pool for the registry and one for each project."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Self, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from verdex.storage.errors import translated
+
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+
+CONNECT_TIMEOUT: Final = 5.0
+"""Seconds until a server that does not answer counts as unavailable."""
+COMMAND_TIMEOUT: Final = 300.0
+"""Seconds that one statement may take."""
+POOL_SIZE: Final = 8
+
+
+class Database:
+    """One database. Nothing is connected until it is used, and a lost connection is replaced."""
+
+    def __init__(self, dsn: str, name: str | None = None) -> None:
+        """`dsn` addresses the server; `name` takes the place of the database that it names."""
+        self.name = name
+        self._dsn = dsn
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def _connected(self) -> "asyncpg.Pool[asyncpg.Record]":
+        if self._pool is None:
+            self._pool = await asyncpg.create_pool(
+                self._dsn,
+                database=self.name,
+                min_size=0,
+                max_size=POOL_SIZE,
+                timeout=CONNECT_TIMEOUT,
+                command_timeout=COMMAND_TIMEOUT,
+                max_inactive_connection_lifetime=60,
+                server_settings={"application_name": "verdex", "jit": "off"},
+            )
+        return self._pool
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection of the pool.
+
+        Raises:
+            DatabaseUnavailable, DatabaseNotFound, DatabaseRefused, DatabaseDiskFull: see `verdex.errors`.
+        """
+        with translated():
+            pool = await self._connected()
+            async with pool.acquire(timeout=2 * CONNECT_TIMEOUT) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside a transaction that commits at the end of the block; raises as `connection`."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def close(self) -> None:
+        """Give every connection back; those in use are broken off."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.terminate()
+
+
+class Server:
+    """The PostgreSQL server: the registry and the databases of the projects beside it."""
+
+    def __init__(self, dsn: str) -> None:
+        """`dsn` names the database of the registry."""
+        self._dsn = dsn
+        self._databases: dict[str, Database] = {}
+        self.registry = Database(dsn)
+
+    def database(self, name: str) -> Database:
+        """The database `name` of this server; the same object, and so the same pool, each time."""
+        return self._databases.setdefault(name, Database(self._dsn, name))
+
+    async def forget(self, name: str) -> None:
+        """Close the pool of a database."""
+        if database := self._databases.pop(name, None):
+            await database.close()
+
+    async def close(self) -> None:
+        """Close all pools."""
+        for database in (self.registry, *self._databases.values()):
+            await database.close()
+
+    async def __aenter__(self) -> Self:
+        """For `async with`."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close all pools."""
+        await self.close()

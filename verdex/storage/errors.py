@@ -1,0 +1,69 @@
+"""What PostgreSQL and asyncpg raise, in verdex's own terms.
+
+Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from verdex.errors import (
+    DatabaseDiskFull,
+    DatabaseNotFound,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    StateRefused,
+    VerdexError,
+)
+
+_BY_CODE: dict[str, type[VerdexError]] = {
+    "3D000": DatabaseNotFound,
+    "57P04": DatabaseNotFound,  # dropped while connected
+    "23514": StateRefused,
+    "42501": DatabaseRefused,
+    "53100": DatabaseDiskFull,
+    "40001": DatabaseUnavailable,  # serialization failure
+    "40P01": DatabaseUnavailable,  # deadlock
+    "55P03": DatabaseUnavailable,  # lock not available
+    "57014": DatabaseUnavailable,  # statement timeout
+    "57P01": DatabaseUnavailable,  # terminated by an administrator
+    "57P02": DatabaseUnavailable,  # another backend crashed
+    "57P03": DatabaseUnavailable,  # starting up or shutting down
+    "57P05": DatabaseUnavailable,  # idle for too long
+}
+_BY_CLASS: dict[str, type[VerdexError]] = {
+    "08": DatabaseUnavailable,  # connection lost
+    "28": DatabaseRefused,
+    "53": DatabaseUnavailable,  # too many connections, out of memory
+}
+
+
+def translate(error: BaseException) -> VerdexError | None:
+    """The error of verdex that stands for `error`; None where it is a bug of the program."""
+    match error:
+        case asyncpg.PostgresError():
+            code = error.sqlstate or ""
+            kind = _BY_CODE.get(code) or _BY_CLASS.get(code[:2])
+            return kind(_named(kind, error)) if kind else None
+        case asyncpg.InterfaceError() | asyncpg.InternalClientError() | OSError() | TimeoutError():
+            return DatabaseUnavailable(_named(DatabaseUnavailable, error))
+        case _:
+            return None
+
+
+def _named(kind: type[VerdexError], error: BaseException) -> str:
+    text = str(error).split("\n")[0] or type(error).__name__
+    return f"PostgreSQL is not available: {text}" if kind is DatabaseUnavailable else f"PostgreSQL: {text}"
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise `VerdexError` for what the server or the network does, and leave bugs as they are."""
+    try:
+        yield
+    except Exception as error:
+        known = translate(error)
+        if known is None:
+            raise
+        raise known from error

@@ -1,0 +1,202 @@
+"""The manifest of a job: which path of a repository holds which blob, built up file by file.
+
+A manifest is `open` until its scan is stored, `planned` while shards are indexed, and then `published` or
+`abandoned`, for good. Everything here can be done twice without harm, because activities run at least once.
+"""
+
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from verdex.contracts import FileOutcome, Manifest, Outcome
+from verdex.errors import PermanentError
+from verdex.storage.database import Connection, Database
+
+SHARD_BYTES: Final = 4 * 1024 * 1024
+FILE_COST: Final = 8 * 1024
+"""What a file costs beside its content, in bytes: a shard has at most SHARD_BYTES / FILE_COST files."""
+
+
+class ScannedFile(NamedTuple):
+    """A file as the scan saw it; settled by the scan where it has an outcome."""
+
+    path: str
+    size: int  # bytes
+    fingerprint: str | None
+    outcome: Outcome | None
+    reason: str | None
+
+
+class FileToIndex(NamedTuple):
+    """A file of a shard that has no outcome yet."""
+
+    ordinal: int
+    path: str
+    size: int  # bytes
+
+
+class IndexedFile(NamedTuple):
+    """What became of a file of a shard. `blob_id` is set just where it is indexed."""
+
+    ordinal: int
+    size: int  # bytes
+    fingerprint: str | None
+    outcome: Outcome
+    reason: str | None
+    blob_id: int | None
+
+
+class Manifests:
+    """The manifests of a project."""
+
+    def __init__(self, database: Database) -> None:
+        """`database` is the project's."""
+        self._database = database
+
+    async def open(self, job_id: str, repo_path: str, *, force_reindex: bool, pipeline_version: int) -> Manifest:
+        """The manifest of a job, created the first time; it remembers the generation that the job started at."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO repositories (path) VALUES ($1) ON CONFLICT (path) DO NOTHING", repo_path
+            )
+            await connection.execute(
+                """
+                INSERT INTO manifests (repository_id, job_id, force_reindex, pipeline_version, base_generation)
+                SELECT id, $2, $3, $4, generation FROM repositories WHERE path = $1
+                ON CONFLICT (job_id) DO NOTHING
+                """,
+                repo_path,
+                UUID(job_id),
+                force_reindex,
+                pipeline_version,
+            )
+            row = await connection.fetchrow(
+                "SELECT id, current_database() AS database_name FROM manifests WHERE job_id = $1", UUID(job_id)
+            )
+        assert row is not None  # noqa: S101  (inserted above)
+        return Manifest(database_name=row["database_name"], manifest_id=row["id"], repo_path=repo_path, job_id=job_id)
+
+    async def plan(self, manifest_id: int, scanned: AsyncIterable[ScannedFile]) -> None:
+        """Store what the scan saw, settle what has not changed, and deal the rest out to shards.
+
+        A manifest that is planned already keeps its plan.
+        """
+        async with self._database.transaction() as connection:
+            await connection.execute(_CREATE_SCANNED)
+            await connection.copy_records_to_table(
+                "scanned", records=_numbered(scanned), columns=["ordinal", *ScannedFile._fields]
+            )
+            state = await connection.fetchval("SELECT state FROM manifests WHERE id = $1 FOR UPDATE", manifest_id)
+            _refuse_abandoned(manifest_id, state)
+            if state == "open":
+                await connection.execute(_PLAN, manifest_id, SHARD_BYTES, FILE_COST)
+                await connection.execute("UPDATE manifests SET state = 'planned' WHERE id = $1", manifest_id)
+
+    async def is_planned(self, manifest_id: int) -> bool:
+        """Whether the scan of the manifest is stored."""
+        async with self._database.connection() as connection:
+            state = await connection.fetchval("SELECT state FROM manifests WHERE id = $1", manifest_id)
+        return bool(state != "open")
+
+    async def progress(self, manifest_id: int) -> tuple[int, int]:
+        """Number of files, and how many of them have an outcome."""
+        async with self._database.connection() as connection:
+            total, done = await connection.fetchrow(
+                "SELECT count(*), count(outcome) FROM files WHERE manifest_id = $1", manifest_id
+            ) or (0, 0)
+        return total, done
+
+    async def shards_left(self, manifest_id: int) -> list[int]:
+        """The shards in which a file has no outcome yet."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT DISTINCT shard FROM files WHERE manifest_id = $1 AND outcome IS NULL ORDER BY shard",
+                manifest_id,
+            )
+        return [row["shard"] for row in rows]
+
+    async def files_left(self, manifest_id: int, shard: int) -> list[FileToIndex]:
+        """The files of a shard that have no outcome yet."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """
+                SELECT ordinal, path, size FROM files
+                WHERE manifest_id = $1 AND shard = $2 AND outcome IS NULL ORDER BY ordinal
+                """,
+                manifest_id,
+                shard,
+            )
+        return [FileToIndex(**row) for row in rows]
+
+    async def outcomes(self, job_id: str, outcome: Outcome | None = None) -> list[FileOutcome]:
+        """What became of the files of a job, by path; files without an outcome yet are left out."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """
+                SELECT path, size, outcome, reason FROM files JOIN manifests ON manifests.id = files.manifest_id
+                WHERE job_id = $1 AND outcome = coalesce($2, outcome) ORDER BY path
+                """,
+                UUID(job_id),
+                outcome,
+            )
+        return [FileOutcome.model_validate(dict(row)) for row in rows]
+
+
+async def settle(connection: Connection, manifest_id: int, files: Sequence[IndexedFile]) -> None:
+    """Write the outcome of files, in the caller's transaction; a file that has one keeps it."""
+    columns = list(zip(*files, strict=True))
+    await connection.execute(
+        """
+        UPDATE files
+        SET size = new.size, fingerprint = new.fingerprint, outcome = new.outcome,
+            reason = new.reason, blob_id = new.blob_id
+        FROM unnest($2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[])
+            AS new (ordinal, size, fingerprint, outcome, reason, blob_id)
+        WHERE files.manifest_id = $1 AND files.ordinal = new.ordinal AND files.outcome IS NULL
+        """,
+        manifest_id,
+        *columns,
+    )
+
+
+_CREATE_SCANNED: Final = """
+CREATE TEMPORARY TABLE scanned (
+    ordinal integer, path text, size bigint, fingerprint text, outcome text, reason text
+) ON COMMIT DROP
+"""
+
+# A file keeps the outcome that it has in the published manifest if its fingerprint is the same, the same pipeline
+# made it, and nobody forces it. Failed files are always tried again.
+_PLAN: Final = """
+WITH base AS (
+    SELECT files.* FROM manifests AS new
+    JOIN repositories ON repositories.id = new.repository_id
+    JOIN manifests AS old ON old.id = repositories.manifest_id
+    JOIN files ON files.manifest_id = old.id
+    WHERE new.id = $1 AND NOT new.force_reindex AND old.pipeline_version = new.pipeline_version
+      AND files.outcome <> 'failed' AND files.fingerprint IS NOT NULL
+), settled AS (
+    SELECT scanned.ordinal, scanned.path, scanned.size, scanned.fingerprint, base.blob_id,
+           coalesce(scanned.outcome, base.outcome) AS outcome, coalesce(scanned.reason, base.reason) AS reason
+    FROM scanned LEFT JOIN base
+      ON base.path = scanned.path AND base.fingerprint = scanned.fingerprint AND scanned.outcome IS NULL
+)
+INSERT INTO files (manifest_id, ordinal, path, size, fingerprint, outcome, reason, blob_id, shard)
+SELECT $1, ordinal, path, size, fingerprint, outcome, reason, blob_id,
+       CASE WHEN outcome IS NULL THEN
+           (sum(size + $3::bigint) FILTER (WHERE outcome IS NULL) OVER (ORDER BY ordinal) - 1) / $2::bigint
+       END
+FROM settled
+"""
+
+
+def _refuse_abandoned(manifest_id: int, state: str) -> None:
+    if state == "abandoned":
+        raise PermanentError(f"the work of this job was given up (manifest {manifest_id})")
+
+
+async def _numbered(scanned: AsyncIterable[ScannedFile]) -> AsyncIterator[tuple[object, ...]]:
+    ordinal = 0
+    async for file in scanned:
+        yield (ordinal, *file)
+        ordinal += 1

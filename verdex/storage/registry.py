@@ -1,0 +1,184 @@
+"""The table `indexing_jobs`: one row a job."""
+
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+
+from verdex.contracts import TERMINAL, Counts, Job, JobRecord, JobStatus
+from verdex.errors import JobConflict
+from verdex.storage.database import Connection, Database
+
+_COLUMNS: Final = ", ".join("id::text AS job_id" if name == "job_id" else name for name in Job.model_fields)
+
+_INSERT: Final = """
+INSERT INTO indexing_jobs (id, workflow_id, project_id, repo_path, force_reindex, trace_id, created_at, status)
+VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending')
+ON CONFLICT (id) DO NOTHING
+"""
+_UPDATE_STATE: Final = """
+UPDATE indexing_jobs
+SET status = $3, phase = $4, status_message = $5, attempt = $6, started_at = $7, revision = $2,
+    files_total = greatest(files_total, $8)
+WHERE id = $1 AND revision < $2 AND status IN ('pending', 'running', 'blocked')
+"""
+_COUNTS: Final = (
+    "files_indexed",
+    "files_added",
+    "files_changed",
+    "files_deleted",
+    "files_unchanged",
+    "files_skipped",
+    "files_failed",
+    "chunks_created",
+    "chunks_total",
+)
+_SEEN: Final = frozenset({"files_skipped", "files_failed"})
+"""What a job that published nothing can still tell."""
+_UPDATE_END: Final = f"""
+UPDATE indexing_jobs
+SET status = $3::text, status_message = $4, started_at = $5::timestamptz,
+    completed_at = greatest($6::timestamptz, $5::timestamptz), revision = $2,
+    result_status = $7, error_message = $8, error_type = $9, errors = $10, generation = $11,
+    files_total = greatest(files_total, $12::bigint), files_done = CASE $3::text WHEN 'completed' THEN $12::bigint ELSE files_done END,
+    {", ".join(f"{name} = ${number}" for number, name in enumerate(_COUNTS, start=13))}
+WHERE id = $1 AND status IN ('pending', 'running', 'blocked')
+"""  # noqa: S608  (names of columns only)
+
+
+class Registry:
+    """Reads and writes jobs."""
+
+    def __init__(self, database: Database) -> None:
+        """`database` is the registry's."""
+        self._database = database
+
+    async def record(self, record: JobRecord) -> None:
+        """Make the row say what the record says; a record that is older than the row changes nothing.
+
+        Raises:
+            JobConflict: the row is terminal already and says something else.
+        """
+        async with self._database.transaction() as connection:
+            await _begin(connection, record)
+            if record.state.status in TERMINAL:
+                await _end(connection, record)
+            else:
+                await _update(connection, record)
+
+    async def record_progress(self, job_id: str, files_done: int) -> None:
+        """Tell how many files have an outcome by now; never goes back."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                """
+                UPDATE indexing_jobs SET files_done = least($2, files_total)
+                WHERE id = $1 AND files_done < least($2, files_total) AND status IN ('running', 'blocked')
+                """,
+                UUID(job_id),
+                files_done,
+            )
+
+    async def job(self, job_id: str) -> Job | None:
+        """One job; None where there is no row."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                f"SELECT {_COLUMNS} FROM indexing_jobs WHERE id = $1",  # noqa: S608
+                UUID(job_id),
+            )
+        return _job(row) if row else None
+
+    async def jobs(
+        self,
+        *,
+        project_id: str | None = None,
+        status: JobStatus | None = None,
+        repo_path: str | None = None,
+        limit: int = 20,
+    ) -> list[Job]:
+        """The newest jobs first."""
+        wanted = {"project_id": project_id, "status": status, "repo_path": repo_path}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        where = " AND ".join(f"{name} = ${number}" for number, name in enumerate(given, start=2)) or "true"
+        query = f"SELECT {_COLUMNS} FROM indexing_jobs WHERE {where} ORDER BY created_at DESC LIMIT $1"  # noqa: S608
+        async with self._database.connection() as connection:
+            return [_job(row) for row in await connection.fetch(query, limit, *given.values())]
+
+    async def unfinished(self) -> list[Job]:
+        """Every job that has not ended, the oldest first."""
+        query = f"""
+            SELECT {_COLUMNS} FROM indexing_jobs WHERE status IN ('pending', 'running', 'blocked')
+            ORDER BY created_at
+        """  # noqa: S608
+        async with self._database.connection() as connection:
+            return [_job(row) for row in await connection.fetch(query)]
+
+
+def _job(row: asyncpg.Record) -> Job:
+    return Job.model_validate(dict(row))
+
+
+async def _begin(connection: Connection, record: JobRecord) -> None:
+    identity = record.identity
+    await connection.execute(
+        _INSERT,
+        UUID(identity.job_id),
+        identity.workflow_id,
+        identity.project_id,
+        identity.repo_path,
+        identity.force_reindex,
+        identity.trace_id,
+        identity.created_at,
+    )
+
+
+async def _update(connection: Connection, record: JobRecord) -> None:
+    state = record.state
+    await connection.execute(
+        _UPDATE_STATE,
+        UUID(record.identity.job_id),
+        record.revision,
+        state.status,
+        state.phase,
+        state.status_message,
+        state.attempt,
+        record.started_at,
+        state.files_total,
+    )
+
+
+async def _end(connection: Connection, record: JobRecord) -> None:
+    job_id, status = UUID(record.identity.job_id), record.state.status
+    # From pending or blocked there is no way to completed but through running.
+    await connection.execute(
+        "UPDATE indexing_jobs SET status = 'running', started_at = $2, status_message = NULL "
+        "WHERE id = $1 AND status IN ('pending', 'blocked') AND $3::text = 'completed'",
+        job_id,
+        record.started_at,
+        status,
+    )
+    done = await connection.execute(_UPDATE_END, job_id, record.revision, status, *_end_values(record))
+    if done == "UPDATE 0":
+        await _refuse_another_end(connection, job_id, status)
+
+
+def _end_values(record: JobRecord) -> list[object]:
+    result, completed = record.result, record.state.status == "completed"
+    counts = result or Counts()
+    return [
+        record.state.status_message,
+        record.started_at,
+        record.completed_at,
+        result and result.status,
+        result and result.error_message,
+        result and result.error_type,
+        list(result.errors) if result else [],
+        result.generation if result and completed else None,
+        counts.files_total,
+        *(getattr(counts, name) if completed or name in _SEEN else 0 for name in _COUNTS),
+    ]
+
+
+async def _refuse_another_end(connection: Connection, job_id: UUID, status: JobStatus) -> None:
+    found = await connection.fetchval("SELECT status FROM indexing_jobs WHERE id = $1", job_id)
+    if found != status:
+        raise JobConflict(f"job {job_id} is {found} already and cannot become {status}")
