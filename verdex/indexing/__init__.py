@@ -1,0 +1,1 @@
+"""From files to chunks: what the index holds of a source tree."""

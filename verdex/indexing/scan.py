@@ -1,0 +1,53 @@
+"""Scanning: list the files of a repository and store the plan of the job."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from verdex.contracts import Scan
+from verdex.indexing.chunking import PIPELINE_VERSION
+from verdex.sources.working_tree import SourceFile, scan
+from verdex.storage.database import Database
+from verdex.storage.manifests import Manifests, ScannedFile
+
+BATCH_FILES: Final = 1000
+
+
+async def scan_repository(
+    database: Database, job_id: str, repo_path: str, *, force_reindex: bool, max_file_bytes: int
+) -> Scan:
+    """Open the manifest of a job and plan it; a job that is planned already keeps its plan.
+
+    Raises:
+        RepositoryError: the tree cannot be listed at all.
+        DatabaseUnavailable, …: see `verdex.errors`.
+    """
+    manifests = Manifests(database)
+    manifest = await manifests.open(job_id, repo_path, force_reindex=force_reindex, pipeline_version=PIPELINE_VERSION)
+    if not await manifests.is_planned(manifest.manifest_id):
+        await manifests.plan(manifest.manifest_id, _files(Path(repo_path), max_file_bytes))
+    total, _ = await manifests.progress(manifest.manifest_id)
+    shards = await manifests.shards_left(manifest.manifest_id)
+    return Scan(manifest=manifest, files_total=total, shards=shards)
+
+
+async def _files(root: Path, max_file_bytes: int) -> AsyncIterator[ScannedFile]:
+    """List the tree in a thread, so that the event loop stays free for heartbeats."""
+    found = scan(root, max_file_bytes=max_file_bytes)
+    while batch := await asyncio.to_thread(_take, found):
+        for file in batch:
+            yield file
+
+
+def _take(found: Iterator[SourceFile]) -> list[ScannedFile]:
+    return [_scanned(file) for file in islice(found, BATCH_FILES)]
+
+
+def _scanned(file: SourceFile) -> ScannedFile:
+    if file.failed is not None:
+        return ScannedFile(file.path, file.size, None, "failed", file.failed)
+    if file.skipped is not None:
+        return ScannedFile(file.path, file.size, file.fingerprint, "skipped", file.skipped)
+    return ScannedFile(file.path, file.size, file.fingerprint, None, None)

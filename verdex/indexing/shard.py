@@ -1,0 +1,113 @@
+"""Indexing one shard: read, chunk and store the files that have no outcome yet, a batch at a time."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from verdex.contracts import Shard
+from verdex.indexing.chunking import Chunk
+from verdex.indexing.languages import language_of
+from verdex.indexing.pool import ChunkPool, ParserCrashed, Source
+from verdex.indexing.text import NotText, decode
+from verdex.sources.errors import FileError, FileTooLarge, FileVanished, NotARegularFile
+from verdex.sources.working_tree import read
+from verdex.storage import blobs
+from verdex.storage.blobs import BlobKey
+from verdex.storage.database import Database
+from verdex.storage.manifests import FileToIndex, IndexedFile, Manifests, settle
+
+BATCH_FILES: Final = 64
+BATCH_BYTES: Final = 1024 * 1024
+
+Content = str
+Chunked = Mapping[BlobKey, list[Chunk] | ParserCrashed]
+
+
+class ReadFile(NamedTuple):
+    """A file that was read: its blob and, until that is known to be stored, its text."""
+
+    ordinal: int
+    size: int  # bytes
+    fingerprint: str | None
+    key: BlobKey
+    content: Content
+    note: str | None
+
+
+async def index_shard(
+    database: Database,
+    pool: ChunkPool,
+    shard: Shard,
+    *,
+    max_file_bytes: int,
+    on_batch: Callable[[], Awaitable[None]],
+) -> None:
+    """Give every file of the shard an outcome. Each batch is one transaction; what is stored stays if this breaks off.
+
+    `on_batch` is awaited after each batch.
+
+    Raises:
+        DatabaseUnavailable, …: see `verdex.errors`; never for what is wrong with one file.
+    """
+    manifest = shard.manifest
+    left = await Manifests(database).files_left(manifest.manifest_id, shard.shard)
+    for batch in _batches(left):
+        files = await asyncio.to_thread(_read_all, Path(manifest.repo_path), batch, max_file_bytes)
+        await _store(database, pool, manifest.manifest_id, files)
+        await on_batch()
+
+
+def _batches(files: Iterable[FileToIndex]) -> Iterator[list[FileToIndex]]:
+    batch: list[FileToIndex] = []
+    for file in files:
+        if batch and (len(batch) == BATCH_FILES or sum(one.size for one in batch) + file.size > BATCH_BYTES):
+            yield batch
+            batch = []
+        batch.append(file)
+    if batch:
+        yield batch
+
+
+def _read_all(root: Path, batch: Sequence[FileToIndex], max_file_bytes: int) -> list[ReadFile | IndexedFile]:
+    return [_read(root, file, max_file_bytes) for file in batch]
+
+
+def _read(root: Path, file: FileToIndex, max_file_bytes: int) -> ReadFile | IndexedFile:
+    try:
+        found = read(root, file.path, max_file_bytes=max_file_bytes)
+    except (FileVanished, NotARegularFile, FileTooLarge) as error:
+        return IndexedFile(file.ordinal, file.size, None, "skipped", error.reason, None)
+    except FileError as error:
+        return IndexedFile(file.ordinal, file.size, None, "failed", error.reason, None)
+    size, text = len(found.content), decode(found.content)
+    if isinstance(text, NotText):
+        return IndexedFile(file.ordinal, size, found.fingerprint, "skipped", text.reason, None)
+    key = BlobKey(hashlib.sha256(found.content).digest(), language_of(file.path, found.content[:128]) or "")
+    return ReadFile(file.ordinal, size, found.fingerprint, key, text.content, text.note)
+
+
+async def _store(
+    database: Database, pool: ChunkPool, manifest_id: int, files: Sequence[ReadFile | IndexedFile]
+) -> None:
+    texts = [file for file in files if isinstance(file, ReadFile)]
+    known = await blobs.known(database, manifest_id, [file.key for file in texts])
+    chunked = await _chunk(pool, {file.key: file.content for file in texts if file.key not in known})
+    new = {key: chunks for key, chunks in chunked.items() if not isinstance(chunks, ParserCrashed)}
+    async with database.transaction() as connection:
+        ids = {**known, **await blobs.store(connection, manifest_id, new)}
+        settled = [_settled(file, ids, chunked) if isinstance(file, ReadFile) else file for file in files]
+        await settle(connection, manifest_id, settled)
+
+
+async def _chunk(pool: ChunkPool, contents: Mapping[BlobKey, Content]) -> Chunked:
+    sources = [Source(content, key.language or None) for key, content in contents.items()]
+    return dict(zip(contents, await pool.chunk(sources), strict=True)) if sources else {}
+
+
+def _settled(file: ReadFile, ids: Mapping[BlobKey, int], chunked: Chunked) -> IndexedFile:
+    crash = chunked.get(file.key)
+    if isinstance(crash, ParserCrashed):
+        return IndexedFile(file.ordinal, file.size, None, "failed", str(crash), None)
+    return IndexedFile(file.ordinal, file.size, file.fingerprint, "indexed", file.note, ids[file.key])
