@@ -1,0 +1,92 @@
+"""The connection to the Temporal service, and its errors in verdex's own terms."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfig, ClientConnectConfig
+from temporalio.service import RPCError, RPCStatusCode
+
+from verdex.errors import SettingsError, TemporalUnavailable
+
+DEFAULT_ADDRESS: Final = "localhost:7233"
+RPC_TIMEOUT: Final = timedelta(seconds=10)
+POLLER_IS_GONE_AFTER: Final = timedelta(seconds=75)
+"""A worker polls for up to a minute at a time."""
+
+_UNAVAILABLE: Final = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise `TemporalUnavailable` where the service does not answer, `SettingsError` where it lacks the namespace."""
+    try:
+        yield
+    except RPCError as error:
+        if error.status in _UNAVAILABLE:
+            raise TemporalUnavailable(f"Temporal is not available: {error.message}") from error
+        if error.status == RPCStatusCode.NOT_FOUND and "namespace" in error.message.lower():
+            raise SettingsError(f"TEMPORAL_NAMESPACE is wrong: {error.message}") from error
+        raise
+    except RuntimeError as error:
+        if "Failed client connect" not in str(error):
+            raise
+        raise TemporalUnavailable(f"Temporal does not answer at {_config().get('target_host')}") from error
+
+
+def _config(environment: Mapping[str, str] | None = None) -> ClientConnectConfig:
+    try:
+        config = ClientConfig.load_client_connect_config(override_env_vars=environment)
+    except RuntimeError as error:
+        raise SettingsError(f"Temporal's configuration cannot be read: {error}") from None
+    config.setdefault("target_host", DEFAULT_ADDRESS)
+    return config
+
+
+async def connect(*, lazy: bool = False, environment: Mapping[str, str] | None = None) -> Client:
+    """Connect as Temporal's own environment variables and configuration file say; if lazy, at the first call.
+
+    `environment` takes the place of that of the process.
+
+    Raises:
+        SettingsError: the configuration cannot be read.
+        TemporalUnavailable: nobody answers at the address.
+    """
+    config = _config(environment)
+    address = config["target_host"]
+    try:
+        return await Client.connect(
+            **config,
+            data_converter=pydantic_data_converter,
+            plugins=[OpenTelemetryPlugin()],
+            lazy=lazy,
+        )
+    except RuntimeError as error:
+        raise TemporalUnavailable(f"Temporal does not answer at {address}") from error
+    except ValueError as error:
+        raise SettingsError(f"TEMPORAL_ADDRESS is {address!r}: {error}") from None
+
+
+async def has_poller(client: Client, task_queue: str, *, since: float | None = None) -> bool:
+    """Whether a worker asks for the workflows of the task queue; `since`, in seconds since 1970, for a new one."""
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=task_queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    with translated():
+        answer = await client.workflow_service.describe_task_queue(request, timeout=RPC_TIMEOUT)
+    oldest = datetime.fromtimestamp(since, UTC) if since else datetime.now(UTC) - POLLER_IS_GONE_AFTER
+    return any(poller.last_access_time.ToDatetime(UTC) >= oldest for poller in answer.pollers)
