@@ -1,0 +1,92 @@
+"""The steps of an indexing job."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Final
+
+from temporalio import activity
+
+from verdex.contracts import IndexResult, JobIdentity, Manifest, Scan, Shard
+from verdex.errors import DatabaseNotFound
+from verdex.indexing.pool import ChunkPool
+from verdex.indexing.preflight import check_root
+from verdex.indexing.scan import scan_repository
+from verdex.indexing.shard import index_shard
+from verdex.settings import Settings
+from verdex.storage import publish
+from verdex.storage.database import Server
+from verdex.storage.manifests import Manifests
+from verdex.storage.migrations import migrate
+from verdex.storage.projects import Projects, database_name
+from verdex.storage.registry import Registry
+
+PROGRESS_SECONDS: Final = 0.5
+"""The registry hears at most this often how far a job is."""
+
+
+class IndexingActivities:
+    """Each step can be done twice: what an earlier attempt stored is found and kept."""
+
+    def __init__(self, server: Server, pool: ChunkPool, settings: Settings) -> None:
+        """Work on the databases of `server`, and parse in the processes of `pool`."""
+        self._server = server
+        self._projects = Projects(server)
+        self._registry = Registry(server.registry)
+        self._pool = pool
+        self._settings = settings
+        self._progress_told: dict[str, float] = {}
+
+    @activity.defn
+    async def preflight(self, job: JobIdentity) -> None:
+        """Check the repository and the database of its project, before any work is done."""
+        await asyncio.to_thread(check_root, Path(job.repo_path), self._settings.allowed_roots)
+        database = await self._projects.database(job.project_id)
+        await migrate(database, "project")
+
+    @activity.defn
+    async def scan(self, job: JobIdentity) -> Scan:
+        """List the files of the repository and plan the shards."""
+        return await scan_repository(
+            await self._projects.database(job.project_id),
+            job.job_id,
+            job.repo_path,
+            force_reindex=job.force_reindex,
+            max_file_bytes=self._settings.max_file_bytes,
+        )
+
+    @activity.defn
+    async def index_shard(self, shard: Shard) -> None:
+        """Give every file of a shard its outcome."""
+        await index_shard(
+            self._server.database(shard.manifest.database_name),
+            self._pool,
+            shard,
+            max_file_bytes=self._settings.max_file_bytes,
+            on_batch=lambda: self._tell_progress(shard.manifest),
+        )
+
+    async def _tell_progress(self, manifest: Manifest) -> None:
+        now = time.monotonic()
+        if now - self._progress_told.get(manifest.job_id, 0) >= PROGRESS_SECONDS:
+            self._progress_told[manifest.job_id] = now
+            _, done = await Manifests(self._server.database(manifest.database_name)).progress(manifest.manifest_id)
+            await self._registry.record_progress(manifest.job_id, done)
+
+    @activity.defn
+    async def publish(self, manifest: Manifest) -> IndexResult:
+        """Let searches see the manifest, or decide that they never will."""
+        self._progress_told.pop(manifest.job_id, None)
+        return await publish.publish(
+            self._server.database(manifest.database_name),
+            manifest.manifest_id,
+            max_failed_ratio=self._settings.max_failed_ratio,
+        )
+
+    @activity.defn
+    async def abandon(self, job: JobIdentity) -> IndexResult | None:
+        """Make sure that the job never publishes; gives the result if it did already."""
+        try:
+            return await publish.abandon(self._server.database(database_name(job.project_id)), job.job_id)
+        except DatabaseNotFound:
+            return None

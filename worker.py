@@ -1,0 +1,148 @@
+"""The worker process: settings → resources → Worker.run(); SIGTERM and Ctrl-C drain it."""
+
+import asyncio
+import logging
+import signal
+import sys
+from datetime import timedelta
+from typing import Final
+
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+)
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.indexing import IndexingActivities
+from activities.interceptor import HEARTBEAT_SECONDS, ActivityEnvironment
+from activities.reconcile import ReconcileActivities
+from activities.registry import RegistryActivities
+from verdex import temporal
+from verdex.contracts import RECONCILE_JOBS
+from verdex.errors import TransientError, VerdexError
+from verdex.indexing.pool import ChunkPool
+from verdex.reconcile import Reconciler
+from verdex.settings import Settings
+from verdex.storage.database import Server
+from verdex.storage.migrations import migrate
+from verdex.storage.registry import Registry
+from verdex.telemetry import set_up_logging, set_up_tracing
+from workflows.index_repository import IndexRepository
+from workflows.reconcile_jobs import ReconcileJobs
+
+RECONCILE_EVERY: Final = timedelta(seconds=20)
+DRAIN: Final = timedelta(seconds=5)
+"""Time for activities to end by themselves at a shutdown; what breaks off then is taken up by the next worker."""
+RETRY_SECONDS: Final = 2.0
+
+_logger = logging.getLogger("worker")
+
+
+def build_worker(client: Client, server: Server, pool: ChunkPool, settings: Settings) -> Worker:
+    """A worker for the task queue of the settings, with all workflows and activities."""
+    indexing = IndexingActivities(server, pool, settings)
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=[IndexRepository, ReconcileJobs],
+        activities=[
+            RegistryActivities(Registry(server.registry)).update_registry,
+            indexing.preflight,
+            indexing.scan,
+            indexing.index_shard,
+            indexing.publish,
+            indexing.abandon,
+            ReconcileActivities(Reconciler(client, server)).reconcile,
+        ],
+        interceptors=[ActivityEnvironment()],
+        workflow_runner=SandboxedWorkflowRunner(
+            restrictions=SandboxRestrictions.default.with_passthrough_modules("verdex", "activities")
+        ),
+        max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
+        graceful_shutdown_timeout=DRAIN,
+    )
+
+
+async def run(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; while a part of the stack is away at the start, wait for it."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    pool = ChunkPool(settings.processes)
+    async with Server(settings.database_dsn) as server:
+        try:
+            client = await _ready(server, stop)
+            if client is not None:
+                await _work(client, server, pool, settings, stop)
+        finally:
+            pool.close()
+
+
+async def _ready(server: Server, stop: asyncio.Event) -> Client | None:
+    """Both services answer and the registry is migrated; None if the worker was stopped before."""
+    while not stop.is_set():
+        try:
+            await migrate(server.registry, "registry")
+            return await temporal.connect()
+        except TransientError as error:
+            _logger.warning("waiting for the stack", extra={"error": str(error)})
+            await _pause(stop, RETRY_SECONDS)
+    return None
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def _work(client: Client, server: Server, pool: ChunkPool, settings: Settings, stop: asyncio.Event) -> None:
+    async with build_worker(client, server, pool, settings):
+        await _schedule_reconciliation(client, settings)
+        _logger.info("worker is polling", extra={"task_queue": settings.task_queue})
+        await stop.wait()
+        _logger.info("worker is draining")
+
+
+async def _schedule_reconciliation(client: Client, settings: Settings) -> None:
+    schedule_id = f"{RECONCILE_JOBS}:{settings.task_queue}"
+    action = ScheduleActionStartWorkflow(
+        RECONCILE_JOBS,
+        id=schedule_id,
+        task_queue=settings.task_queue,
+        execution_timeout=timedelta(minutes=5),
+    )
+    schedule = Schedule(
+        action=action,
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RECONCILE_EVERY)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=RECONCILE_EVERY),
+    )
+    try:
+        await client.create_schedule(schedule_id, schedule, trigger_immediately=True)
+    except ScheduleAlreadyRunningError:
+        await client.get_schedule_handle(schedule_id).trigger()
+
+
+def main() -> int:
+    """Run the worker; the exit code of the process."""
+    try:
+        settings = Settings.load()
+        set_up_logging(json=not sys.stderr.isatty(), level=settings.log_level)
+        set_up_tracing("verdex-worker", settings.traces_directory)
+        asyncio.run(run(settings))
+    except VerdexError as error:
+        sys.stderr.write(f"verdex worker: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

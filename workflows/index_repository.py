@@ -1,0 +1,184 @@
+"""The workflow that indexes a repository: one run is one job."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import assert_never
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from workflows import policies
+from workflows.row import JobRow, uninterrupted
+from workflows.steps import Failure, StepFailed, Steps
+
+with workflow.unsafe.imports_passed_through():
+    from opentelemetry import trace
+    from opentelemetry.trace import Span, Status, StatusCode
+
+    from activities.indexing import IndexingActivities
+    from verdex.contracts import (
+        INDEX_REPOSITORY,
+        JOB_STATE_QUERY,
+        IndexRequest,
+        IndexResult,
+        JobIdentity,
+        JobState,
+        Manifest,
+        Scan,
+        Shard,
+    )
+
+_MALFORMED_INPUT = (ValueError, TypeError, RuntimeError)  # decoding it would be tried again for ever
+
+
+@workflow.defn(name=INDEX_REPOSITORY, failure_exception_types=(*_MALFORMED_INPUT, StepFailed))
+class IndexRepository:
+    """Index one repository, and leave a row that tells the truth about it."""
+
+    def __init__(self) -> None:
+        """The job is pending until `run` begins."""
+        self._row: JobRow | None = None
+        self._may_be_published = False
+
+    @workflow.query(name=JOB_STATE_QUERY)
+    def state(self) -> JobState:
+        """What the job is doing, also while the registry is away."""
+        return self._row.state if self._row else JobState()
+
+    @workflow.run
+    async def run(self, request: IndexRequest) -> IndexResult:
+        """Record the job, do the work, record what became of it, and end the same way as the row.
+
+        Raises:
+            ApplicationError: the job failed.
+            CancelledError: the job was cancelled before it was published.
+        """
+        with _span(request) as span:
+            self._row = row = JobRow(_identity(request, span), workflow.now())
+            steps = Steps(row, timedelta(seconds=request.blocked_limit_seconds))
+            result = await self._outcome(row, steps)
+            if result is None:
+                await row.end("cancelled", None, "cancelled on request")
+                raise asyncio.CancelledError
+            return await _conclude(row, result)
+
+    async def _outcome(self, row: JobRow, steps: Steps) -> IndexResult | None:
+        """The result of the job, whatever happens; None if it was cancelled."""
+        try:
+            await row.begin()
+            return await self._index(row, steps)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (a bug is a failed job as well)
+            published = await self._withdraw(row, steps)
+            if published is not None:
+                return published
+            return None if is_cancelled_exception(error) else _failed(error)
+
+    async def _index(self, row: JobRow, steps: Steps) -> IndexResult:
+        job = row.identity
+        await steps.run(IndexingActivities.preflight, job, policies.PREFLIGHT)
+        row.enter("scan")
+        scan = await steps.run(IndexingActivities.scan, job, policies.SCAN)
+        row.enter("index", files_total=scan.files_total)
+        await _index_shards(steps, scan)
+        row.enter("publish")
+        return await self._publish(steps, scan.manifest)
+
+    async def _publish(self, steps: Steps, manifest: Manifest) -> IndexResult:
+        self._may_be_published = True
+        return await steps.run(IndexingActivities.publish, manifest, policies.PUBLISH)
+
+    async def _withdraw(self, row: JobRow, steps: Steps) -> IndexResult | None:
+        """Before the row says failed or cancelled, make sure that no attempt to publish can still succeed.
+
+        Raises:
+            StepFailed: that cannot be told. The workflow fails with it, and the row is left to the reconciler.
+        """
+        if not self._may_be_published:
+            return None
+        abandoning = steps.run(IndexingActivities.abandon, row.identity, policies.PUBLISH, retry=policies.WITHOUT_END)
+        return await uninterrupted(abandoning)
+
+
+async def _index_shards(steps: Steps, scan: Scan) -> None:
+    """Index the shards, a bounded number at a time; the first that fails for good ends the others."""
+    window = asyncio.Semaphore(policies.CONCURRENT_SHARDS)
+
+    async def index(number: int) -> None:
+        async with window:
+            shard = Shard(manifest=scan.manifest, shard=number)
+            await steps.run(IndexingActivities.index_shard, shard, policies.INDEX_SHARD, summary=f"shard {number}")
+
+    tasks = [asyncio.create_task(index(number)) for number in scan.shards]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _conclude(row: JobRow, result: IndexResult) -> IndexResult:
+    """Branch on the status of the result, which is all that decides what the row and Temporal say."""
+    duration = (workflow.now() - workflow.info().start_time).total_seconds()
+    result = result.model_copy(update={"duration_seconds": duration})
+    match result.status:
+        case "success" | "partial":
+            try:
+                await row.end("completed", result)
+            except ActivityError as refused:
+                raise await _record_failure(row, _failed(refused)) from refused
+            return result
+        case "failed":
+            raise await _record_failure(row, result)
+        case unknown:
+            assert_never(unknown)
+
+
+async def _record_failure(row: JobRow, result: IndexResult) -> ApplicationError:
+    message, error_type = result.error_message or "", result.error_type or "IndexingFailed"
+    errors = tuple(result.errors) if any(result.errors) else (message,)
+    await row.end("failed", result.model_copy(update={"errors": errors, "error_type": error_type}))
+    return ApplicationError(message, type=error_type, non_retryable=True)
+
+
+def _failed(error: BaseException) -> IndexResult:
+    """One branch for both: what an activity raised becomes the result that it could have returned."""
+    failure = error.failure if isinstance(error, StepFailed) else Failure.of(getattr(error, "cause", None) or error)
+    return IndexResult(status="failed", errors=[failure.message], error_type=failure.error_type)
+
+
+def _identity(request: IndexRequest, span: Span) -> JobIdentity:
+    info = workflow.info()
+    return JobIdentity(
+        job_id=info.run_id,
+        workflow_id=info.workflow_id,
+        project_id=request.project_id,
+        repo_path=request.repo_path,
+        force_reindex=request.force_reindex,
+        trace_id=_trace_id(span) or info.run_id.replace("-", ""),  # as long as a trace id
+        created_at=info.start_time,
+    )
+
+
+def _trace_id(span: Span) -> str | None:
+    """None where tracing is switched off."""
+    context = span.get_span_context()
+    return trace.format_trace_id(context.trace_id) if context.is_valid else None
+
+
+@contextmanager
+def _span(request: IndexRequest) -> Iterator[Span]:
+    """The span of the job; its errors are those of the job."""
+    attributes = {
+        "verdex.job_id": workflow.info().run_id,
+        "verdex.project_id": request.project_id,
+        "verdex.repo_path": request.repo_path,
+    }
+    tracer = trace.get_tracer(__name__)
+    with tracer.start_as_current_span(INDEX_REPOSITORY, attributes=attributes) as span:
+        try:
+            yield span
+        except asyncio.CancelledError:
+            span.set_status(Status(StatusCode.ERROR, "cancelled"))
+            raise

@@ -1,0 +1,47 @@
+"""All timeouts and retries of the workflows.
+
+An activity is run once at a time; the workflow itself decides whether to try again, because only so does it know
+that a step is held up, and can say so. Writing the registry is the exception: Temporal retries it without end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from temporalio.common import RetryPolicy
+
+from verdex.contracts import FailureKind
+
+HEARTBEAT_TIMEOUT: Final = timedelta(seconds=8)
+"""After this, a worker that was killed counts as lost, and its step is given to another."""
+CONCURRENT_SHARDS: Final = 4
+"""Shards of one job that are indexed at a time."""
+ONCE: Final = RetryPolicy(maximum_attempts=1)
+WITHOUT_END: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=4), maximum_attempts=0
+)
+RECORD_TIMEOUT: Final = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class StepPolicy:
+    """How long a step may take, and how often it is tried."""
+
+    timeout: timedelta
+    attempts: dict[FailureKind, int] = field(default_factory=lambda: {"permanent": 1, "bug": 3, "lost": 10})
+    pauses: Sequence[float] = (0.5, 1, 2, 4, 8)  # seconds; the last one is repeated
+
+    def pause(self, kind: FailureKind, attempt: int, elapsed: timedelta, limit: timedelta) -> timedelta | None:
+        """How long to wait before the next attempt; None to give up.
+
+        What is transient is tried until it has lasted for `limit`, the rest for a number of attempts.
+        """
+        given_up = elapsed >= limit if kind == "transient" else attempt >= self.attempts[kind]
+        return None if given_up else timedelta(seconds=self.pauses[min(attempt, len(self.pauses)) - 1])
+
+
+PREFLIGHT: Final = StepPolicy(timeout=timedelta(minutes=2))
+SCAN: Final = StepPolicy(timeout=timedelta(hours=2))
+INDEX_SHARD: Final = StepPolicy(timeout=timedelta(hours=2))
+PUBLISH: Final = StepPolicy(timeout=timedelta(hours=1))

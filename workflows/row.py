@@ -1,0 +1,107 @@
+"""The row of a job, as its workflow keeps it: the workflow changes the state, this writes it down in order."""
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from temporalio import workflow
+
+from workflows import policies
+
+with workflow.unsafe.imports_passed_through():
+    from activities.registry import RegistryActivities
+    from verdex.contracts import IndexResult, JobIdentity, JobRecord, JobState, JobStatus, Phase
+
+Result = TypeVar("Result")
+
+
+async def uninterrupted(work: Awaitable[Result]) -> Result:
+    """The result of `work`, which goes on to its end even if the caller is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            continue
+    return task.result()
+
+
+class JobRow:
+    """Writes are one after the other; while one is on its way, later changes of state are joined into the next."""
+
+    def __init__(self, identity: JobIdentity, started_at: datetime) -> None:
+        """Nothing is written before `begin`."""
+        self.identity = identity
+        self.state = JobState()
+        self._started_at = started_at
+        self._revision = 0
+        self._blocks: dict[str, tuple[str, int]] = {}
+        self._writing = asyncio.Lock()
+        self._written: JobState | None = None
+        self._syncing: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Record the job as running."""
+        self.state = JobState(status="running", phase="preflight")
+        await asyncio.shield(self._sync())
+
+    def enter(self, phase: Phase, **changes: Any) -> None:  # noqa: ANN401
+        """Go on to the next phase; the record follows by itself."""
+        self._change(phase=phase, **changes)
+
+    def block(self, step: str, reason: str, attempt: int) -> None:
+        """Say that a step is held up, and why; the record follows by itself."""
+        self._blocks[step] = (reason, attempt)
+        self._show_blocks()
+
+    def unblock(self, step: str) -> None:
+        """Say that a step goes on."""
+        if self._blocks.pop(step, None):
+            self._show_blocks()
+
+    async def end(self, status: JobStatus, result: IndexResult | None, message: str | None = None) -> None:
+        """Record the end of the job, however long that takes; a cancellation cannot break it off.
+
+        Raises:
+            ActivityError: the registry refuses it.
+        """
+        state = JobState(status=status, phase=self.state.phase, status_message=message)
+        await uninterrupted(self._write(state, workflow.now(), result))
+        self.state = state
+
+    def _show_blocks(self) -> None:
+        reason, attempt = next(iter(self._blocks.values()), (None, 1))
+        self._change(status="blocked" if self._blocks else "running", status_message=reason, attempt=attempt)
+
+    def _change(self, **changes: Any) -> None:  # noqa: ANN401
+        self.state = self.state.model_copy(update=changes)
+        if self._syncing is None or self._syncing.done():
+            self._syncing = asyncio.create_task(self._sync())
+
+    async def _sync(self) -> None:
+        while self._written != self.state:
+            await self._write(self.state)
+
+    async def _write(
+        self, state: JobState, completed_at: datetime | None = None, result: IndexResult | None = None
+    ) -> None:
+        async with self._writing:
+            self._revision += 1
+            record = JobRecord(
+                identity=self.identity,
+                revision=self._revision,
+                state=state,
+                started_at=self._started_at,
+                completed_at=completed_at,
+                result=result,
+            )
+            await workflow.execute_activity_method(
+                RegistryActivities.update_registry,
+                record,
+                start_to_close_timeout=policies.RECORD_TIMEOUT,
+                heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+                retry_policy=policies.WITHOUT_END,
+                summary=state.status,
+            )
+            self._written = state

@@ -1,0 +1,105 @@
+"""Running one step: try, and where it makes sense wait and try again, saying so in the row of the job."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from itertools import count
+from typing import Any, TypeVar
+
+from temporalio import exceptions, workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from workflows import policies
+from workflows.policies import StepPolicy
+from workflows.row import JobRow
+
+with workflow.unsafe.imports_passed_through():
+    from verdex.contracts import FailureKind, Model
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+
+class Failure(Model):
+    """Why an attempt of a step failed."""
+
+    kind: FailureKind
+    error_type: str
+    message: str
+
+    @classmethod
+    def of(cls, error: BaseException | None) -> "Failure":
+        """Read what `activities.errors` wrote, or what Temporal says of an attempt that never answered."""
+        match error:
+            case ApplicationError(details=[kind, *_]):
+                return cls(kind=kind, error_type=error.type or "Error", message=error.message)
+            case ApplicationError():
+                return cls(kind="bug", error_type=error.type or "Error", message=str(error))
+            case exceptions.TimeoutError():
+                return cls(kind="lost", error_type="WorkerLost", message=f"the worker did not answer: {error.message}")
+            case _:
+                return cls(kind="bug", error_type=type(error).__name__, message=str(error))
+
+
+class StepFailed(Exception):
+    """A step failed for good."""
+
+    def __init__(self, failure: Failure) -> None:
+        """Keep the failure of the last attempt."""
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Steps:
+    """Runs the steps of one job."""
+
+    def __init__(self, row: JobRow, blocked_limit: timedelta) -> None:
+        """A step that is held up for longer than `blocked_limit` fails."""
+        self._row = row
+        self._blocked_limit = blocked_limit
+
+    async def run(
+        self,
+        activity: Callable[[Any, Argument], Awaitable[Result]],
+        argument: Argument,
+        policy: StepPolicy,
+        *,
+        summary: str | None = None,
+        retry: RetryPolicy = policies.ONCE,
+    ) -> Result:
+        """The result of an activity.
+
+        Raises:
+            StepFailed: it failed, and will not be tried again.
+        """
+        name = f"{activity.__name__} {summary or ''}"
+        held_up_since = None
+        for attempt in count(1):
+            try:
+                result = await workflow.execute_activity_method(
+                    activity,
+                    argument,
+                    start_to_close_timeout=policy.timeout,
+                    heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+                    retry_policy=retry,
+                    summary=summary,
+                )
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                held_up_since = held_up_since or workflow.now()
+                failure = Failure.of(error.cause)
+                pause = policy.pause(failure.kind, attempt, workflow.now() - held_up_since, self._blocked_limit)
+                if pause is None:
+                    raise StepFailed(failure) from error
+                self._say(name, failure, attempt, pause)
+                await workflow.sleep(pause)
+            else:
+                self._row.unblock(name)
+                return result
+        raise AssertionError("unreachable")
+
+    def _say(self, step: str, failure: Failure, attempt: int, pause: timedelta) -> None:
+        if failure.kind == "transient":
+            reason = f"{failure.message} (attempt {attempt + 1} in {pause.total_seconds():g} s)"
+            self._row.block(step, reason, attempt)
