@@ -1,0 +1,74 @@
+"""What a command needs around it: settings, the stack, tracing, and an event loop."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from verdex.client import Verdex
+from verdex.errors import SettingsError
+from verdex.local.stack import LocalStack
+from verdex.settings import Settings
+from verdex.telemetry import set_up_logging, set_up_tracing
+
+Result = TypeVar("Result")
+
+
+def say(text: str) -> None:
+    """Progress, which is not part of the result."""
+    click.secho(f"verdex: {text} …", err=True, dim=True)
+
+
+def local_stack() -> LocalStack | None:
+    """The local stack, unless the environment leads to another one.
+
+    Raises:
+        SettingsError: the environment names only a half of a stack.
+    """
+    given = [name for name in ("VERDEX_DATABASE_URL", "TEMPORAL_ADDRESS") if os.environ.get(name)]
+    if len(given) == 1:
+        raise SettingsError(
+            f"{given[0]} is set, but VERDEX_DATABASE_URL and TEMPORAL_ADDRESS go together: "
+            "set both to use services of your own, or neither for the local stack"
+        )
+    settings = Settings.load()
+    return None if given else LocalStack(settings.home, settings.task_queue)
+
+
+class Session:
+    """The stack that this command works with."""
+
+    def __init__(self) -> None:
+        """Find out which stack it is; a local one is brought up, and from then on reached like any other.
+
+        Raises:
+            SettingsError, StackError
+        """
+        self.local = local_stack()
+        self.revive()
+        self.settings = Settings.load()
+
+    def revive(self) -> None:
+        """Start what does not run of the local stack; services elsewhere are not ours to start."""
+        if self.local is not None:
+            os.environ.update(self.local.up(say).environment())
+
+    def run(self, work: Callable[[Verdex], Awaitable[Result]]) -> Result:
+        """Do `work` with a connection to the stack."""
+        set_up_logging(json=False, level="CRITICAL")
+        tracing = set_up_tracing("verdex", self.settings.traces_directory)
+        try:
+            return asyncio.run(self._connected(work))
+        finally:
+            tracing.flush()
+
+    async def _connected(self, work: Callable[[Verdex], Awaitable[Result]]) -> Result:
+        async with await Verdex.connect(self.settings) as verdex:
+            return await work(verdex)
+
+
+def run(work: Callable[[Verdex], Awaitable[Result]]) -> Result:
+    """Do `work` with a connection to the stack."""
+    return Session().run(work)

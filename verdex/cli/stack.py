@@ -1,0 +1,63 @@
+"""Commands about the stack: up, down, doctor, worker."""
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from verdex.cli import output, session
+from verdex.cli.failures import UNREACHABLE
+from verdex.errors import SettingsError
+from verdex.local.doctor import examine
+from verdex.local.stack import LocalStack
+
+
+def _local() -> LocalStack:
+    stack = session.local_stack()
+    if stack is None:
+        raise SettingsError("VERDEX_DATABASE_URL and TEMPORAL_ADDRESS are set: there is no local stack to manage")
+    return stack
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+def up(*, as_json: bool) -> None:
+    """Start the local stack: PostgreSQL, Temporal with its Web UI, and a worker."""
+    stack = _local()
+    endpoints = stack.up(session.say)
+    if as_json:
+        output.show_document({"home": str(stack.home), **endpoints._asdict()})
+        return
+    click.echo(f"PostgreSQL  {endpoints.database_url}\n            {endpoints.psql}")
+    click.echo(f"Temporal    {endpoints.temporal_address}\nWeb UI      {endpoints.ui_url}")
+    click.echo(f"worker      log in {stack.worker.log}\nstate       {stack.home}")
+
+
+@click.command()
+def down() -> None:
+    """Stop the local stack. Jobs that run go on after the next start; nothing is lost."""
+    _local().down(session.say)
+    click.echo("the local stack is down")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+def doctor(*, as_json: bool) -> NoReturn:
+    """Check each part and say what to do about what is wrong. Nothing is started or changed."""
+    findings = examine(session.local_stack())
+    if as_json:
+        output.show_document([finding._asdict() for finding in findings])
+    else:
+        for finding in findings:
+            mark = click.style("ok  ", fg="green") if finding.ok else click.style("BAD ", fg="red", bold=True)
+            advice = f"\n     → {finding.advice}" if finding.advice and not finding.ok else ""
+            click.echo(f"{mark} {finding.part}: {finding.found}{advice}")
+    sys.exit(0 if all(finding.ok for finding in findings) else UNREACHABLE)
+
+
+@click.command()
+def worker() -> NoReturn:
+    """Run a worker in the foreground, as a process of its own; SIGTERM or Ctrl-C drains it."""
+    session.Session()
+    os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606
