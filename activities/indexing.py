@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from opentelemetry import trace
 from temporalio import activity
 
 from verdex.contracts import IndexResult, JobIdentity, Manifest, Scan, Shard
@@ -58,6 +59,7 @@ class IndexingActivities:
     @activity.defn
     async def index_shard(self, shard: Shard) -> None:
         """Give every file of a shard its outcome."""
+        trace.get_current_span().set_attribute("verdex.shard", shard.shard)
         await index_shard(
             self._server.database(shard.manifest.database_name),
             self._pool,

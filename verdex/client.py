@@ -10,6 +10,7 @@ from opentelemetry import trace
 from pydantic import ValidationError
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError
 
 from verdex import temporal
@@ -115,7 +116,9 @@ class Verdex:
             )
         except ValidationError as error:
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise RepositoryError(f"{path} cannot be indexed: {reason}") from None
+        except (ValueError, RuntimeError) as error:  # a NUL in it, or the home directory of nobody
+            reason = str(error)
+        raise RepositoryError(f"{str(path)!r} cannot be indexed: {reason}")
 
     async def _starter(self, workflow_id: str, job_id: str) -> object:
         workflow = await self._reconciler.describe(workflow_id, job_id)
@@ -155,8 +158,8 @@ class Verdex:
         """A job that no worker has taken up yet: all there is stands in Temporal."""
         with temporal.translated():
             async for found in self._client.list_workflows(f"RunId = '{job_id}'", limit=1):
-                if found.workflow_type == INDEX_REPOSITORY:
-                    request = await self._reconciler.request(found.id, job_id)
+                request = await self._reconciler.request(found.id, job_id)
+                if found.workflow_type == INDEX_REPOSITORY and request is not None:
                     return Job(
                         job_id=job_id,
                         workflow_id=found.id,
@@ -168,14 +171,14 @@ class Verdex:
 
     async def _job_without_registry(self, job_id: str, reason: str) -> Job:
         """While the registry is away, the workflow itself knows best; it cannot end without the registry."""
-        job = await self._job_without_row(job_id)
-        handle = self._client.get_workflow_handle(job.workflow_id, run_id=job_id)
         try:
+            job = await self._job_without_row(job_id)
+            handle = self._client.get_workflow_handle(job.workflow_id, run_id=job_id)
             with temporal.translated():
                 state: JobState = await handle.query(
                     JOB_STATE_QUERY, result_type=JobState, rpc_timeout=temporal.RPC_TIMEOUT
                 )
-        except (RPCError, TransientError):
+        except (JobNotFound, TemporalError, TransientError):
             raise DatabaseUnavailable(reason) from None
         if state.status in TERMINAL:
             raise DatabaseUnavailable(reason)
@@ -234,8 +237,8 @@ class Verdex:
         """
         job = await self.job(job_id)
         if not job.is_terminal:
-            with temporal.translated():
-                handle = self._client.get_workflow_handle(job.workflow_id, run_id=job_id)
+            handle = self._client.get_workflow_handle(job.workflow_id, run_id=job_id)
+            with temporal.unless_gone():
                 await handle.cancel(rpc_timeout=temporal.RPC_TIMEOUT)
         return job
 

@@ -65,6 +65,8 @@ def _storable_path(path: str) -> str:
     """A path is part of an index of the database, whose entries are limited, and of ids, whose text is UTF-8."""
     if not path.startswith("/"):
         raise ValueError("the path of a repository is absolute")
+    if plain(path) != path:
+        raise ValueError("the path of a repository is text without NUL")
     if len(path.encode()) > 2000:
         raise ValueError("the path of a repository has at most 2,000 bytes")
     return path
@@ -74,7 +76,7 @@ class IndexRequest(Model):
     """Input of the workflow `IndexRepository`."""
 
     repo_path: Annotated[str, AfterValidator(_storable_path)]
-    project_id: str = Field(default=DEFAULT_PROJECT, min_length=1, max_length=100, pattern=r"^[^:\s]+$")
+    project_id: str = Field(default=DEFAULT_PROJECT, min_length=1, max_length=100, pattern=r"^[^:\s\x00]+$")
     force_reindex: bool = False
     blocked_limit_seconds: float = Field(default=BLOCKED_LIMIT_SECONDS, ge=0)
     """How long a step may be held up by what can pass, before the job fails."""
@@ -111,7 +113,7 @@ class IndexResult(Counts):
     @property
     def error_message(self) -> str | None:
         """One text for the row of the job; never empty when the result is `failed`."""
-        named = "; ".join(text for text in (error.strip() for error in self.errors[:1]) if text)
+        named = next((error.strip() for error in self.errors if error.strip()), None)
         return named or (UNKNOWN_ERROR if self.status == "failed" else None)
 
 

@@ -47,12 +47,11 @@ class RepositoryError(PermanentError):
 class ProjectNotFound(PermanentError):
     """The project is not in the registry."""
 
-    def __init__(self, project_id: str, database_name: str) -> None:
-        """Name the database as well: it is what a person sees when looking at the server."""
-        super().__init__(
-            f'project "{project_id}" does not exist: database "{database_name}" does not exist '
-            f"(create it with: verdex project create {project_id})"
-        )
+    def __init__(self, project_id: str, database_name: str, *, alike: str | None = None) -> None:
+        """Name the database too, which a person looks for on the server; unless it is that of a project `alike`."""
+        missing = f'did you mean "{alike}"?' if alike else f'database "{database_name}" does not exist'
+        advice = "" if alike else f" (create it with: verdex project create {project_id})"
+        super().__init__(f'project "{project_id}" does not exist: {missing}{advice}')
 
 
 class ProjectExists(PermanentError):

@@ -1,17 +1,20 @@
 """Rows whose workflow is gone: no job outlives its workflow, whatever closed it."""
 
-import json
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHistoryEventFilterType,
+)
 
 from verdex import temporal
 from verdex.contracts import IndexRequest, IndexResult, Job, JobIdentity, JobRecord, JobState, JobStatus
-from verdex.errors import DatabaseNotFound, JobConflict, SettingsError
+from verdex.errors import DatabaseNotFound, JobConflict, SettingsError, TemporalUnavailable
 from verdex.storage import publish
 from verdex.storage.database import Server
 from verdex.storage.projects import database_name
@@ -40,8 +43,23 @@ class Reconciler:
         self._registry = Registry(server.registry)
 
     async def reconcile_all(self) -> int:
-        """End every row whose workflow is closed or lost; the number of rows that were ended."""
-        return sum([await self.reconcile(job) for job in await self._registry.unfinished()])
+        """End every row whose workflow is closed or lost; the number of rows that were ended.
+
+        A row that cannot be ended now, because of the database of its project, does not hold up the others.
+
+        Raises:
+            TemporalUnavailable, DatabaseUnavailable
+        """
+        return sum([await self._reconcile_apart(job) for job in await self._registry.unfinished()])
+
+    async def _reconcile_apart(self, job: Job) -> bool:
+        try:
+            return await self.reconcile(job)
+        except (TemporalUnavailable, SettingsError):
+            raise
+        except Exception:
+            _logger.exception("job cannot be reconciled", extra={"job_id": job.job_id, "project_id": job.project_id})
+            return False
 
     async def reconcile(self, job: Job) -> bool:
         """End the row of a job if its workflow is closed or lost; whether it was.
@@ -60,25 +78,20 @@ class Reconciler:
 
     async def describe(self, workflow_id: str, run_id: str) -> WorkflowExecutionDescription | None:
         """What Temporal knows of a run; None if nothing."""
-        try:
-            with temporal.translated():
-                handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
-                return await handle.describe(rpc_timeout=temporal.RPC_TIMEOUT)
-        except RPCError as error:
-            if error.status != RPCStatusCode.NOT_FOUND:
-                raise
-            if "namespace" in error.message.lower():
-                raise SettingsError(f"TEMPORAL_NAMESPACE is wrong: {error.message}") from error
-            return None
-
-    async def request(self, workflow_id: str, run_id: str) -> IndexRequest:
-        """The input that a run was started with."""
         handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
-        with temporal.translated():
+        with temporal.unless_gone():
+            return await handle.describe(rpc_timeout=temporal.RPC_TIMEOUT)
+        return None
+
+    async def request(self, workflow_id: str, run_id: str) -> IndexRequest | None:
+        """The input that a run was started with; None where it is not that of a job."""
+        handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
+        with temporal.unless_gone():
             async for event in handle.fetch_history_events(page_size=1):
                 payloads = event.workflow_execution_started_event_attributes.input.payloads
-                return IndexRequest.model_validate(json.loads(payloads[0].data))
-        raise LookupError(f"run {run_id} has no history")
+                with suppress(ValueError):
+                    return IndexRequest.model_validate_json(payloads[0].data if payloads else b"")
+        return None
 
     async def _end(self, job: Job, workflow: WorkflowExecutionDescription | None) -> None:
         published = await self._withdraw(job)
@@ -123,18 +136,20 @@ class Reconciler:
             return "Cancelled", "cancelled before the job recorded it"
         status = workflow.status or WorkflowExecutionStatus.COMPLETED
         error_type, message = _ENDED_WITHOUT_RECORD[status]
-        if status == WorkflowExecutionStatus.TERMINATED:
-            message += await self._who_terminated(workflow)
-        return error_type, message
+        return error_type, message + await self._last_words(workflow)
 
-    async def _who_terminated(self, workflow: WorkflowExecutionDescription) -> str:
+    async def _last_words(self, workflow: WorkflowExecutionDescription) -> str:
+        """Who terminated a workflow and why, or what failed it; empty for other ends."""
         handle = self._client.get_workflow_handle(workflow.id, run_id=workflow.run_id)
-        with temporal.translated():
-            async for event in handle.fetch_history_events():
-                if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
-                    details = event.workflow_execution_terminated_event_attributes
-                    reason = f": {details.reason}" if details.reason else ""
-                    return f" by {details.identity or 'somebody'}{reason}"
+        closing = WorkflowHistoryEventFilterType.CLOSE_EVENT
+        with temporal.unless_gone():
+            async for event in handle.fetch_history_events(event_filter_type=closing):
+                if event.HasField("workflow_execution_terminated_event_attributes"):
+                    terminated = event.workflow_execution_terminated_event_attributes
+                    reason = f": {terminated.reason}" if terminated.reason else ""
+                    return f" by {terminated.identity or 'somebody'}{reason}"
+                failure = event.workflow_execution_failed_event_attributes.failure.message
+                return f": {failure}" if failure else ""
         return ""
 
 

@@ -46,6 +46,17 @@ def translated() -> Iterator[None]:
         raise TemporalUnavailable(f"Temporal does not answer at {_config().get('target_host')}") from error
 
 
+@contextmanager
+def unless_gone() -> Iterator[None]:
+    """As `translated`; the block ends in silence where the workflow does not exist, or not run, any more."""
+    try:
+        with translated():
+            yield
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
+
+
 def _config(environment: Mapping[str, str] | None = None) -> ClientConnectConfig:
     try:
         config = ClientConfig.load_client_connect_config(override_env_vars=environment)

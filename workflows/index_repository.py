@@ -30,10 +30,14 @@ with workflow.unsafe.imports_passed_through():
         Shard,
     )
 
-_MALFORMED_INPUT = (ValueError, TypeError, RuntimeError)  # decoding it would be tried again for ever
+_BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
+"""Of the workflow itself, or malformed input: they would be tried again for ever, and the job would look as if it ran.
+
+Not `Exception`: that holds the error of a replay that differs, whose cure is to go back to the older version.
+"""
 
 
-@workflow.defn(name=INDEX_REPOSITORY, failure_exception_types=(*_MALFORMED_INPUT, StepFailed))
+@workflow.defn(name=INDEX_REPOSITORY, failure_exception_types=(*_BUGS, StepFailed))
 class IndexRepository:
     """Index one repository, and leave a row that tells the truth about it."""
 
@@ -169,16 +173,24 @@ def _trace_id(span: Span) -> str | None:
 
 @contextmanager
 def _span(request: IndexRequest) -> Iterator[Span]:
-    """The span of the job; its errors are those of the job."""
+    """The span of the job; its error is that of the job."""
     attributes = {
         "verdex.job_id": workflow.info().run_id,
         "verdex.project_id": request.project_id,
         "verdex.repo_path": request.repo_path,
     }
     tracer = trace.get_tracer(__name__)
-    with tracer.start_as_current_span(INDEX_REPOSITORY, attributes=attributes) as span:
+    with tracer.start_as_current_span(
+        INDEX_REPOSITORY, attributes=attributes, record_exception=False, set_status_on_exception=False
+    ) as span:
         try:
             yield span
+        except Exception as error:
+            failure = Failure.of(error)
+            told = {"exception.type": failure.error_type, "exception.message": failure.message}
+            span.record_exception(error, told)
+            span.set_status(Status(StatusCode.ERROR, failure.message))
+            raise
         except asyncio.CancelledError:
             span.set_status(Status(StatusCode.ERROR, "cancelled"))
             raise

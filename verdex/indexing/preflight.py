@@ -22,15 +22,15 @@ def check_root(root: Path, allowed_roots: Sequence[Path]) -> None:
     Raises:
         RootNotFound, RootNotADirectory, RootUnreadable, OutsideAllowedRoots
     """
-    resolved = root.resolve()
-    if allowed_roots and not any(resolved.is_relative_to(allowed) for allowed in allowed_roots):
-        raise OutsideAllowedRoots(root, allowed_roots)
     try:
+        resolved = root.resolve()
         with os.scandir(root):
             pass
     except FileNotFoundError:
         raise RootNotFound(root) from None
     except NotADirectoryError:
         raise RootNotADirectory(root) from None
-    except OSError as error:
-        raise RootUnreadable(root, error.strerror or str(error)) from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+        raise RootUnreadable(root, getattr(error, "strerror", None) or str(error)) from None
+    if allowed_roots and not any(resolved.is_relative_to(allowed) for allowed in allowed_roots):
+        raise OutsideAllowedRoots(root, allowed_roots)

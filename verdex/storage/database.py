@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from verdex.storage.errors import translated
+from verdex.errors import SettingsError
+from verdex.storage.errors import translated, unreachable
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
@@ -31,6 +32,7 @@ class Database:
         if self._pool is None:
             self._pool = await asyncpg.create_pool(
                 self._dsn,
+                connect=_connect,
                 database=self.name,
                 min_size=0,
                 max_size=POOL_SIZE,
@@ -64,6 +66,19 @@ class Database:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.terminate()
+
+
+async def _connect(*arguments: Any, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":  # noqa: ANN401
+    try:
+        return await asyncpg.connect(*arguments, **options)
+    except OSError as error:
+        raise unreachable(error) from error
+    except asyncpg.ClientConfigurationError as error:
+        raise SettingsError(f"VERDEX_DATABASE_URL is wrong: {error}") from error
+    except ValueError:  # its text may hold a part of the password
+        raise SettingsError(
+            "VERDEX_DATABASE_URL is wrong: it should look like postgresql://user:password@host:5432/database"
+        ) from None
 
 
 class Server:

@@ -21,10 +21,14 @@ _BY_CODE: dict[str, type[VerdexError]] = {
     "3D000": DatabaseNotFound,
     "57P04": DatabaseNotFound,  # dropped while connected
     "23514": StateRefused,
+    "25006": DatabaseUnavailable,  # read-only: a standby that is not the primary yet
+    "25P03": DatabaseUnavailable,  # idle for too long in a transaction
+    "25P04": DatabaseUnavailable,  # transaction timeout
     "42501": DatabaseRefused,
     "53100": DatabaseDiskFull,
     "40001": DatabaseUnavailable,  # serialization failure
     "40P01": DatabaseUnavailable,  # deadlock
+    "55006": DatabaseUnavailable,  # in use by somebody else
     "55P03": DatabaseUnavailable,  # lock not available
     "57014": DatabaseUnavailable,  # statement timeout
     "57P01": DatabaseUnavailable,  # terminated by an administrator
@@ -46,10 +50,17 @@ def translate(error: BaseException) -> VerdexError | None:
             code = error.sqlstate or ""
             kind = _BY_CODE.get(code) or _BY_CLASS.get(code[:2])
             return kind(_named(kind, error)) if kind else None
-        case asyncpg.InterfaceError() | asyncpg.InternalClientError() | OSError() | TimeoutError():
+        case asyncpg.InterfaceError(__context__=asyncpg.PostgresError() as cause):
+            return translate(cause)  # the end of a transaction complains that its connection is closed; this is why
+        case asyncpg.InterfaceError() | asyncpg.InternalClientError() | ConnectionError() | TimeoutError():
             return DatabaseUnavailable(_named(DatabaseUnavailable, error))
         case _:
             return None
+
+
+def unreachable(error: OSError) -> DatabaseUnavailable:
+    """What an OSError means where it comes from connecting; elsewhere it may be that of a file."""
+    return DatabaseUnavailable(_named(DatabaseUnavailable, error))
 
 
 def _named(kind: type[VerdexError], error: BaseException) -> str:

@@ -144,7 +144,7 @@ class Manifests:
 
 async def settle(connection: Connection, manifest_id: int, files: Sequence[IndexedFile]) -> None:
     """Write the outcome of files, in the caller's transaction; a file that has one keeps it."""
-    columns = list(zip(*files, strict=True))
+    columns = list(zip(*files, strict=True)) or [()] * len(IndexedFile._fields)
     await connection.execute(
         """
         UPDATE files
@@ -184,7 +184,7 @@ WITH base AS (
 INSERT INTO files (manifest_id, ordinal, path, size, fingerprint, outcome, reason, blob_id, shard)
 SELECT $1, ordinal, path, size, fingerprint, outcome, reason, blob_id,
        CASE WHEN outcome IS NULL THEN
-           (sum(size + $3::bigint) FILTER (WHERE outcome IS NULL) OVER (ORDER BY ordinal) - 1) / $2::bigint
+           div(sum(size + $3::bigint) FILTER (WHERE outcome IS NULL) OVER (ORDER BY ordinal) - 1, $2::bigint)
        END
 FROM settled
 """

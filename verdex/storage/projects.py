@@ -1,6 +1,8 @@
 """Projects: a row in the registry and a database each."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -53,11 +55,11 @@ class Projects:
                 "the first is a letter or a digit"
             )
         name = database_name(project_id)
-        async with self._server.registry.transaction() as registry:
-            await registry.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
+        async with self._locked(name) as registry:
             if taken := await registry.fetchval("SELECT id FROM projects WHERE database_name = $1", name):
                 raise ProjectExists(_taken(project_id, taken, name))
-            await self._create_database(name)
+            if not await registry.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
+                await registry.execute(f'CREATE DATABASE "{name}" TEMPLATE template0 ENCODING UTF8')
             await migrate(self._server.database(name), "project")
             row = await registry.fetchrow(
                 "INSERT INTO projects (id, database_name) VALUES ($1, $2) RETURNING *", project_id, name
@@ -65,11 +67,15 @@ class Projects:
         assert row is not None  # noqa: S101  (RETURNING of a plain INSERT)
         return Project(**row)
 
-    async def _create_database(self, name: str) -> None:
-        """CREATE DATABASE cannot be part of a transaction, so it has a connection of its own."""
+    @asynccontextmanager
+    async def _locked(self, name: str) -> AsyncIterator[Connection]:
+        """A connection that alone creates or drops the database `name`, outside a transaction as both must be.
+
+        The pool unlocks it when it is given back. To take a second one meanwhile could wait for ever.
+        """
         async with self._server.registry.connection() as connection:
-            if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
-                await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0 ENCODING UTF8')
+            await connection.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", name)
+            yield connection
 
     async def list(self) -> list[Project]:
         """All projects, by name."""
@@ -83,19 +89,18 @@ class Projects:
         Raises:
             ProjectNotFound: nobody created the project.
         """
+        name = database_name(project_id)
         async with self._server.registry.connection() as connection:
-            name = await connection.fetchval("SELECT database_name FROM projects WHERE id = $1", project_id)
-        if name is None and project_id == DEFAULT_PROJECT:
-            name = await self._create_default()
-        if name is None:
-            raise ProjectNotFound(project_id, database_name(project_id))
+            found = await connection.fetchval("SELECT id FROM projects WHERE database_name = $1", name)
+        if found is None and project_id == DEFAULT_PROJECT:
+            await self._create_default()
+        elif found != project_id:
+            raise ProjectNotFound(project_id, name, alike=found)
         return self._server.database(name)
 
-    async def _create_default(self) -> str:
-        try:
-            return (await self.create(DEFAULT_PROJECT)).database_name
-        except ProjectExists:  # another worker was faster
-            return database_name(DEFAULT_PROJECT)
+    async def _create_default(self) -> None:
+        with suppress(ProjectExists):  # another worker was faster
+            await self.create(DEFAULT_PROJECT)
 
     async def drop(self, project_id: str) -> None:
         """Drop the database of a project and what the registry knows of it, but for its jobs: they are history.
@@ -104,14 +109,15 @@ class Projects:
             ProjectNotFound
             ProjectInUse: a job of the project has not ended.
         """
-        async with self._server.registry.transaction() as registry:
-            name = await registry.fetchval("DELETE FROM projects WHERE id = $1 RETURNING database_name", project_id)
-            if name is None:
-                raise ProjectNotFound(project_id, database_name(project_id))
+        name = database_name(project_id)
+        async with self._locked(name) as registry:
+            if not await registry.fetchval("SELECT true FROM projects WHERE id = $1", project_id):
+                raise ProjectNotFound(project_id, name)
             await _refuse_while_running(registry, project_id)
             await self._server.forget(name)
-            async with self._server.registry.connection() as connection:
-                await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            await registry.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            # Last, so that what is left of an interrupted call can be dropped again.
+            await registry.execute("DELETE FROM projects WHERE id = $1", project_id)
 
 
 async def _refuse_while_running(registry: Connection, project_id: str) -> None:

@@ -80,7 +80,7 @@ async def _judge(connection: Connection, manifest: asyncpg.Record, max_failed_ra
 
 def _failed(counts: Counts, error_type: str, *errors: str) -> IndexResult:
     seen = Counts(files_total=counts.files_total, files_skipped=counts.files_skipped, files_failed=counts.files_failed)
-    return IndexResult(**seen.model_dump(), status="failed", errors=errors, error_type=error_type)
+    return IndexResult(**seen.model_dump(), status="failed", errors=list(errors), error_type=error_type)
 
 
 def _nothing(path: str, counts: Counts) -> str:

@@ -16,6 +16,12 @@ INSERT INTO indexing_jobs (id, workflow_id, project_id, repo_path, force_reindex
 VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending')
 ON CONFLICT (id) DO NOTHING
 """
+# From pending there is no way to blocked, and from neither to completed, but through running.
+_REACH: Final = """
+UPDATE indexing_jobs SET status = 'running', status_message = NULL, started_at = $4
+WHERE id = $1 AND revision < $2
+  AND (status = 'pending' AND $3::text IN ('blocked', 'completed') OR status = 'blocked' AND $3::text = 'completed')
+"""
 _UPDATE_STATE: Final = """
 UPDATE indexing_jobs
 SET status = $3, phase = $4, status_message = $5, attempt = $6, started_at = $7, revision = $2,
@@ -37,11 +43,12 @@ _SEEN: Final = frozenset({"files_skipped", "files_failed"})
 """What a job that published nothing can still tell."""
 _UPDATE_END: Final = f"""
 UPDATE indexing_jobs
-SET status = $3::text, status_message = $4, started_at = $5::timestamptz,
-    completed_at = greatest($6::timestamptz, $5::timestamptz), revision = $2,
+SET revision = $2, status = $3::text, status_message = $4, started_at = $5, completed_at = $6,
     result_status = $7, error_message = $8, error_type = $9, errors = $10, generation = $11,
-    files_total = greatest(files_total, $12::bigint), files_done = CASE $3::text WHEN 'completed' THEN $12::bigint ELSE files_done END,
-    {", ".join(f"{name} = ${number}" for number, name in enumerate(_COUNTS, start=13))}
+    phase = coalesce($12, phase),
+    files_total = CASE $3::text WHEN 'completed' THEN $13::bigint ELSE greatest(files_total, $13::bigint) END,
+    files_done = CASE $3::text WHEN 'completed' THEN $13::bigint ELSE files_done END,
+    {", ".join(f"{name} = ${number}" for number, name in enumerate(_COUNTS, start=14))}
 WHERE id = $1 AND status IN ('pending', 'running', 'blocked')
 """  # noqa: S608  (names of columns only)
 
@@ -61,6 +68,7 @@ class Registry:
         """
         async with self._database.transaction() as connection:
             await _begin(connection, record)
+            await _reach(connection, record)
             if record.state.status in TERMINAL:
                 await _end(connection, record)
             else:
@@ -131,6 +139,12 @@ async def _begin(connection: Connection, record: JobRecord) -> None:
     )
 
 
+async def _reach(connection: Connection, record: JobRecord) -> None:
+    await connection.execute(
+        _REACH, UUID(record.identity.job_id), record.revision, record.state.status, record.started_at
+    )
+
+
 async def _update(connection: Connection, record: JobRecord) -> None:
     state = record.state
     await connection.execute(
@@ -148,14 +162,6 @@ async def _update(connection: Connection, record: JobRecord) -> None:
 
 async def _end(connection: Connection, record: JobRecord) -> None:
     job_id, status = UUID(record.identity.job_id), record.state.status
-    # From pending or blocked there is no way to completed but through running.
-    await connection.execute(
-        "UPDATE indexing_jobs SET status = 'running', started_at = $2, status_message = NULL "
-        "WHERE id = $1 AND status IN ('pending', 'blocked') AND $3::text = 'completed'",
-        job_id,
-        record.started_at,
-        status,
-    )
     done = await connection.execute(_UPDATE_END, job_id, record.revision, status, *_end_values(record))
     if done == "UPDATE 0":
         await _refuse_another_end(connection, job_id, status)
@@ -167,12 +173,13 @@ def _end_values(record: JobRecord) -> list[object]:
     return [
         record.state.status_message,
         record.started_at,
-        record.completed_at,
+        record.completed_at and max(record.completed_at, record.started_at),  # clocks differ
         result and result.status,
         result and result.error_message,
         result and result.error_type,
         list(result.errors) if result else [],
         result.generation if result and completed else None,
+        record.state.phase,
         counts.files_total,
         *(getattr(counts, name) if completed or name in _SEEN else 0 for name in _COUNTS),
     ]

@@ -42,6 +42,8 @@ def set_up_logging(*, json: bool, level: str = "INFO", stream: TextIO | None = N
     handler.setFormatter(JsonFormatter() if json else HumanFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+    # Temporal closes the coroutine of a workflow that leaves its cache from elsewhere; OpenTelemetry complains of it.
+    logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -44,12 +44,12 @@ async def migrate(database: Database, kind: Kind) -> None:
         SchemaTooNew: the database is ahead of this program.
     """
     async with database.connection() as connection:
-        if await _current(connection, kind):
+        if await _checked_version(connection, kind) == newest(kind):
             return
     async with database.transaction() as connection:
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute(_TABLE)
-        found = await version(connection)
+        found = await _checked_version(connection, kind)
         for number, file in migrations(kind):
             if number > found:
                 await connection.execute(file.read_text())
@@ -58,8 +58,8 @@ async def migrate(database: Database, kind: Kind) -> None:
                 )
 
 
-async def _current(connection: Connection, kind: Kind) -> bool:
+async def _checked_version(connection: Connection, kind: Kind) -> int:
     found, known = await version(connection), newest(kind)
     if found > known:
         raise SchemaTooNew(await connection.fetchval("SELECT current_database()"), found, known)
-    return found == known
+    return found

@@ -17,6 +17,7 @@ CREATE TABLE manifests (
                      CHECK (state IN ('open', 'planned', 'published', 'abandoned')),
     generation       bigint CHECK (generation = base_generation + 1),
     result           jsonb,  -- the IndexResult that publishing gave
+    UNIQUE (repository_id, generation),
     CHECK ((state = 'published') = (generation IS NOT NULL)),
     CHECK (state <> 'published' OR result IS NOT NULL)
 );
@@ -57,7 +58,7 @@ CREATE TABLE files (
     blob_id     bigint REFERENCES blobs,
     PRIMARY KEY (manifest_id, ordinal),
     CHECK ((outcome IS NOT DISTINCT FROM 'indexed') = (blob_id IS NOT NULL)),
-    CHECK (outcome IS NULL OR outcome = 'indexed' OR btrim(coalesce(reason, '')) <> ''),
+    CHECK (outcome IS NULL OR outcome = 'indexed' OR coalesce(reason ~ '\S', false)),
     CHECK (outcome IS NOT NULL OR shard IS NOT NULL)
 );
 CREATE INDEX files_left ON files (manifest_id, shard, ordinal) WHERE outcome IS NULL;
@@ -66,10 +67,19 @@ CREATE INDEX files_by_blob ON files (blob_id, manifest_id) WHERE blob_id IS NOT 
 -- A manifest is built up, then published or abandoned, once and for all.
 CREATE FUNCTION guard_manifest() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'INSERT' THEN
+        IF NEW.state <> 'open' THEN
+            RAISE EXCEPTION 'manifest % cannot begin as %', NEW.id, NEW.state USING ERRCODE = 'check_violation';
+        END IF;
+        RETURN NEW;
+    END IF;
     IF OLD.state IN ('published', 'abandoned') AND NEW IS DISTINCT FROM OLD THEN
         RAISE EXCEPTION 'manifest % is %: that is final', OLD.id, OLD.state USING ERRCODE = 'check_violation';
     END IF;
-    IF NEW.state = 'published' AND EXISTS (
+    IF NEW.result IS NOT NULL AND OLD.state = 'open' THEN
+        RAISE EXCEPTION 'manifest % has no plan yet', NEW.id USING ERRCODE = 'check_violation';
+    END IF;
+    IF NEW.result IS NOT NULL AND EXISTS (
         SELECT FROM files WHERE manifest_id = NEW.id AND outcome IS NULL)
     THEN
         RAISE EXCEPTION 'manifest % has files without an outcome', NEW.id USING ERRCODE = 'check_violation';
@@ -77,17 +87,18 @@ BEGIN
     RETURN NEW;
 END $$;
 
-CREATE TRIGGER guard_manifest BEFORE UPDATE ON manifests
+CREATE TRIGGER guard_manifest BEFORE INSERT OR UPDATE ON manifests
     FOR EACH ROW EXECUTE FUNCTION guard_manifest();
 
+-- A repository goes from each generation to the next, and shows the manifest that was published as that one.
 CREATE FUNCTION guard_repository() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.manifest_id IS DISTINCT FROM OLD.manifest_id AND NOT EXISTS (
+    IF (NEW.generation, NEW.manifest_id) IS DISTINCT FROM (coalesce(OLD.generation, 0), OLD.manifest_id) AND NOT EXISTS (
         SELECT FROM manifests
         WHERE id = NEW.manifest_id AND repository_id = NEW.id
-          AND state = 'published' AND generation = NEW.generation)
+          AND state = 'published' AND generation = NEW.generation AND base_generation = coalesce(OLD.generation, 0))
     THEN
-        RAISE EXCEPTION 'repository % can only show a published manifest of its generation', NEW.path
+        RAISE EXCEPTION 'repository % can only show the manifest that was published as its next generation', NEW.path
             USING ERRCODE = 'check_violation';
     END IF;
     RETURN NEW;

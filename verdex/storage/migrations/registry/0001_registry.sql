@@ -1,6 +1,6 @@
 CREATE TABLE projects (
     id            text PRIMARY KEY CHECK (id ~ '^[a-z0-9][a-z0-9_-]{0,54}$'),
-    database_name text NOT NULL UNIQUE CHECK (database_name ~ '^cb_proj_[a-z0-9_]{1,55}$'),
+    database_name text NOT NULL UNIQUE CHECK (database_name = 'cb_proj_' || replace(id, '-', '_')),
     created_at    timestamptz NOT NULL DEFAULT now()
 );
 
@@ -20,7 +20,7 @@ CREATE TABLE indexing_jobs (
     error_type       text,
     errors           text[] NOT NULL DEFAULT '{}',
     files_total      bigint NOT NULL DEFAULT 0 CHECK (files_total >= 0),
-    files_done       bigint NOT NULL DEFAULT 0 CHECK (files_done BETWEEN 0 AND files_total),
+    files_done       bigint NOT NULL DEFAULT 0 CHECK (files_done >= 0),
     files_indexed    bigint NOT NULL DEFAULT 0 CHECK (files_indexed >= 0),
     files_added      bigint NOT NULL DEFAULT 0 CHECK (files_added >= 0),
     files_changed    bigint NOT NULL DEFAULT 0 CHECK (files_changed >= 0),
@@ -32,30 +32,39 @@ CREATE TABLE indexing_jobs (
     chunks_total     bigint NOT NULL DEFAULT 0 CHECK (chunks_total >= 0),
     attempt          integer NOT NULL DEFAULT 1 CHECK (attempt >= 1),
     revision         integer NOT NULL DEFAULT 0,
-    generation       bigint,
+    generation       bigint CHECK (generation > 0),
     created_at       timestamptz NOT NULL,
-    started_at       timestamptz CHECK (started_at >= created_at),
-    completed_at     timestamptz CHECK (completed_at >= created_at),
+    started_at       timestamptz,
+    completed_at     timestamptz,
     duration_seconds double precision
-                     GENERATED ALWAYS AS (EXTRACT(EPOCH FROM completed_at - started_at)) STORED
-                     CHECK (duration_seconds >= 0),
+                     GENERATED ALWAYS AS (EXTRACT(EPOCH FROM completed_at - started_at)) STORED,
 
-    -- Each of these refuses one kind of lie.
+    -- Each of these refuses one kind of lie. A CHECK lets NULL pass: what must be there is coalesced.
+    CONSTRAINT times_are_finite CHECK (
+        isfinite(created_at) AND isfinite(started_at) AND isfinite(completed_at)),
+    CONSTRAINT times_are_in_order CHECK (
+        created_at <= started_at AND created_at <= completed_at AND started_at <= completed_at),
+    CONSTRAINT done_fits_the_total CHECK (files_done <= files_total),
     CONSTRAINT terminal_has_an_end CHECK (
         (status IN ('completed', 'failed', 'cancelled')) = (completed_at IS NOT NULL)),
     CONSTRAINT running_has_a_start CHECK (
         status IN ('pending', 'failed', 'cancelled') OR started_at IS NOT NULL),
     CONSTRAINT blocked_says_why CHECK (
-        status <> 'blocked' OR coalesce(btrim(status_message), '') <> ''),
+        status <> 'blocked' OR coalesce(status_message ~ '\S', false)),
     CONSTRAINT failed_says_why CHECK (
         status <> 'failed'
-        OR (coalesce(btrim(error_message), '') <> '' AND coalesce(btrim(error_type), '') <> ''
-            AND result_status IS NOT DISTINCT FROM 'failed')),
+        OR coalesce(result_status = 'failed' AND error_message ~ '\S' AND error_type ~ '\S', false)),
     CONSTRAINT only_an_end_has_a_result CHECK (
         result_status IS NULL OR status IN ('completed', 'failed')),
     CONSTRAINT only_a_result_has_an_error CHECK (
         status IN ('completed', 'failed', 'cancelled')
         OR (error_message IS NULL AND error_type IS NULL AND errors = '{}')),
+    CONSTRAINT errors_are_texts CHECK (array_position(errors, NULL) IS NULL),
+    CONSTRAINT outcomes_fit_the_total CHECK (files_skipped + files_failed <= files_total),
+    CONSTRAINT only_completed_has_an_index CHECK (
+        status = 'completed'
+        OR (files_added, files_changed, files_deleted, files_unchanged, chunks_created, chunks_total)
+            = (0, 0, 0, 0, 0, 0)),
     CONSTRAINT completed_is_published CHECK (
         (status = 'completed') = (generation IS NOT NULL)),
     CONSTRAINT completed_holds_files CHECK (
@@ -71,7 +80,7 @@ CREATE TABLE indexing_jobs (
             (result_status = 'success' AND files_failed = 0
              AND error_message IS NULL AND error_type IS NULL AND errors = '{}')
             OR (result_status = 'partial' AND files_failed > 0
-                AND btrim(error_message) <> '' AND error_type IS NOT NULL AND cardinality(errors) > 0),
+                AND error_message ~ '\S' AND error_type ~ '\S' AND cardinality(errors) > 0),
             false))
 );
 
@@ -126,7 +135,8 @@ CREATE TRIGGER guard_job BEFORE INSERT OR UPDATE OR DELETE ON indexing_jobs
 
 CREATE FUNCTION refuse_truncate() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION '% cannot be truncated: it is a record', TG_TABLE_NAME USING ERRCODE = 'check_violation';
+    RAISE EXCEPTION '% cannot be truncated: it is a record', TG_TABLE_NAME
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_are_not_truncated';
 END $$;
 
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON indexing_jobs

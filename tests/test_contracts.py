@@ -1,0 +1,95 @@
+import doctest
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from verdex import contracts
+from verdex.contracts import TERMINAL, UNKNOWN_ERROR, IndexRequest, IndexResult, JobState, index_workflow_id, plain
+
+TEMPORAL_ID_CHARACTERS = 255
+"""What the visibility store of Temporal takes."""
+
+
+@pytest.mark.xfail(reason="the example of index_workflow_id shows another digest")
+def test_the_examples_in_the_docstrings_are_true():
+    found = doctest.testmod(contracts)
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+def test_the_id_of_a_workflow_is_the_same_in_every_process():
+    assert index_workflow_id("default", "/srv/code/verdex") == "index:default:verdex:eaa93f9ac69e"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", "/srv/x"), ("b", "/srv/x")),
+        (("a", "/srv/x"), ("a", "/home/x")),
+        (("a", "/srv/x"), ("a", "/srv/X")),
+    ],
+)
+def test_each_project_and_path_has_an_id_of_its_own(one, other):
+    assert index_workflow_id(*one) != index_workflow_id(*other)
+
+
+@pytest.mark.parametrize("character", ["x", "é", "語", "😀"])
+def test_an_id_is_bounded_whatever_the_names(character):
+    project, name = character * 100, character * 400
+    found = index_workflow_id(IndexRequest(repo_path=f"/srv/{name}", project_id=project).project_id, f"/srv/{name}")
+    assert len(found) <= TEMPORAL_ID_CHARACTERS
+    assert len(found.split(":")[2].encode()) <= 80
+    assert found.split(":")[2].strip(character) == ""
+
+
+@pytest.mark.parametrize("project", ["default", "web-shop", "x" * 100])
+@pytest.mark.parametrize("path", ["/srv/code", "/srv/a:b", "/"])
+def test_the_project_can_be_read_back_from_an_id(project, path):
+    assert contracts.project_of(index_workflow_id(project, path)) == project
+
+
+@pytest.mark.parametrize("other", ["", "index:", "ReconcileJobs:verdex", "indexing"])
+def test_an_id_of_something_else_names_no_project(other):
+    assert contracts.project_of(other) is None
+
+
+@pytest.mark.parametrize("wrong", [{"repo_path": "relative"}, {"repo_path": "/" + "x" * 2000}, {"project_id": "a:b"}])
+def test_a_request_that_could_not_be_stored_is_refused(wrong: dict[str, Any]):
+    with pytest.raises(ValidationError):
+        IndexRequest(**{"repo_path": "/srv", **wrong})
+
+
+def test_nothing_unknown_is_accepted_in_silence():
+    with pytest.raises(ValidationError):
+        IndexResult.model_validate({"status": "success", "files_indexd": 3})
+
+
+@pytest.mark.parametrize(
+    ("status", "errors", "message"),
+    [
+        ("success", [], None),
+        ("failed", [], UNKNOWN_ERROR),
+        ("failed", ["", " "], UNKNOWN_ERROR),
+        ("failed", ["the cause", "what followed"], "the cause"),
+        ("partial", ["1 of 2 files could not be indexed", "a: b"], "1 of 2 files could not be indexed"),
+    ],
+)
+def test_the_message_of_a_result_is_its_root_cause(status, errors, message):
+    assert IndexResult(status=status, errors=errors).error_message == message
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [("plain é 😀\n", "plain é 😀\n"), ("a\0b", "a\\0b"), ("\udcff", "\\udcff"), ("\ud800\0", "\\ud800\\0")],
+)
+def test_plain_text_is_what_postgresql_and_json_can_hold(text, held):
+    assert plain(text) == held
+    assert plain(held) == held
+    held.encode()
+    assert JobState(status_message=text).status_message == held
+    assert list(IndexResult(status="failed", errors=[text]).errors) == [held]
+
+
+def test_just_three_states_are_final():
+    assert sorted(TERMINAL) == ["cancelled", "completed", "failed"]

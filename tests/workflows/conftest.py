@@ -1,0 +1,160 @@
+"""Jobs under real workers, whose steps a test can hold up or break."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+
+import worker as worker_module
+from activities.indexing import IndexingActivities
+from verdex.client import Verdex
+from verdex.contracts import Job
+from verdex.indexing.pool import ChunkPool
+from verdex.settings import Settings
+from verdex.storage.database import Server
+from worker import build_worker
+
+DEADLINE = 30.0
+SAME_STATUS = {
+    "completed": WorkflowExecutionStatus.COMPLETED,
+    "failed": WorkflowExecutionStatus.FAILED,
+    "cancelled": WorkflowExecutionStatus.CANCELED,
+}
+
+
+class Gate:
+    """Holds a step up until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self._reached = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    async def passed(self) -> None:
+        """Wait, in the step, until the gate is open."""
+        self._reached.set()
+        await self._opened.wait()
+
+    async def reached(self) -> None:
+        """Wait, in the test, until a step stands before the gate."""
+        async with asyncio.timeout(DEADLINE):
+            await self._reached.wait()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    def shut(self) -> None:
+        """Make ready for the next step."""
+        self._reached.clear()
+        self._opened.clear()
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+RunWorker = Callable[..., AbstractAsyncContextManager[None]]
+
+
+@pytest.fixture
+def run_worker(
+    client: Client, server: Server, pool: ChunkPool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> RunWorker:
+    """Run a worker with a class that does some of the steps in another way."""
+
+    @asynccontextmanager
+    async def run(
+        activities: type[IndexingActivities] = IndexingActivities, settings: Settings = settings
+    ) -> AsyncIterator[None]:
+        monkeypatch.setattr(worker_module, "IndexingActivities", activities)
+        async with build_worker(client, server, pool, settings):
+            yield
+
+    return run
+
+
+@pytest.fixture
+def finished(verdex: Verdex, client: Client) -> Callable[[str], Awaitable[Job]]:
+    """Follow a job to its end, at which its row and Temporal must agree."""
+
+    async def follow(job_id: str) -> Job:
+        async with asyncio.timeout(DEADLINE):
+            job = [job async for job in verdex.follow(job_id)][-1]
+            await closed(client, job)
+        description = await client.get_workflow_handle(job.workflow_id, run_id=job_id).describe()
+        assert description.status == SAME_STATUS[job.status]
+        return job
+
+    return follow
+
+
+async def closed(client: Client, job: Job) -> None:
+    try:
+        await client.get_workflow_handle(job.workflow_id, run_id=job.job_id).result()
+    except WorkflowFailureError:
+        return
+
+
+@pytest.fixture
+def published(server: Server) -> Callable[[Path], Awaitable[int]]:
+    """Number of files that a search sees of a repository in the project `default`."""
+
+    async def count(repository: Path) -> int:
+        async with server.database("cb_proj_default").connection() as connection:
+            return int(
+                await connection.fetchval(
+                    """
+                    SELECT count(*) FROM repositories JOIN files USING (manifest_id)
+                    WHERE repositories.path = $1 AND files.outcome = 'indexed'
+                    """,
+                    str(repository),
+                )
+            )
+
+    return count
+
+
+@pytest.fixture
+async def states(server: Server) -> Callable[[], Awaitable[list[tuple[str, str | None]]]]:
+    """Every status and message that a row of the registry ever had."""
+    async with server.registry.connection() as connection:
+        await connection.execute(
+            """
+            CREATE TABLE states (number serial, status text, message text);
+            CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                INSERT INTO states (status, message) VALUES (NEW.status, NEW.status_message);
+                RETURN NULL;
+            END $$;
+            CREATE TRIGGER keep AFTER INSERT OR UPDATE ON indexing_jobs FOR EACH ROW EXECUTE FUNCTION keep();
+            """
+        )
+
+    async def read() -> list[tuple[str, str | None]]:
+        async with server.registry.connection() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch("SELECT * FROM states ORDER BY number")
+        return [(row["status"], row["message"]) for row in rows]
+
+    return read
+
+
+@pytest.fixture
+def python_files(tmp_path: Path) -> Callable[[int, int], Path]:
+    """A repository of `count` different Python files of about `size` bytes."""
+
+    def write(count: int, size: int) -> Path:
+        root = tmp_path / "generated"
+        root.mkdir()
+        for number in range(count):
+            functions = "".join(
+                f"def function_{number}_{line}(argument):\n    return argument + {line}\n\n\n"
+                for line in range(size // 60)
+            )
+            (root / f"module_{number}.py").write_text(functions)
+        return root
+
+    return write

@@ -1,0 +1,145 @@
+"""What a job leaves in traces and logs: one trace from its start to its last step, and one line about its end."""
+
+import io
+import json
+import logging
+
+import pytest
+from opentelemetry import trace
+from temporalio import activity
+
+from activities.indexing import IndexingActivities
+from verdex.contracts import INDEX_REPOSITORY, IndexRequest, IndexResult, JobIdentity, Manifest, Scan, index_workflow_id
+from verdex.telemetry import current_trace_id
+from verdex.telemetry.logs import JsonFormatter
+from verdex.telemetry.store import read
+
+STEPS = {"preflight", "scan", "index_shard", "publish", "update_registry"}
+
+
+@pytest.fixture
+def spans_of(tracing, short_directory):
+    def spans(job):
+        tracing.flush()
+        return read(short_directory / "traces", job.trace_id)
+
+    return spans
+
+
+@pytest.fixture
+def lines_of():
+    """The log lines of a job, as the worker writes them."""
+    output = io.StringIO()
+    handler = logging.StreamHandler(output)
+    handler.setFormatter(JsonFormatter())
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield lambda job: [
+        line for line in map(json.loads, output.getvalue().splitlines()) if line.get("job_id") == job.job_id
+    ]
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+async def test_the_trace_of_the_caller_is_the_trace_of_the_job(verdex, worker, repository, finished, spans_of):
+    with trace.get_tracer("tests").start_as_current_span("caller"):
+        caller = current_trace_id()
+        started = await verdex.index(repository)
+    job = await finished(started.job_id)
+    assert job.trace_id == caller
+    spans = {span.name: span for span in spans_of(job)}
+    assert {"caller", "start job", INDEX_REPOSITORY, *STEPS} == set(spans)
+    assert spans["start job"].parent_span_id == spans["caller"].span_id
+    assert spans[INDEX_REPOSITORY].parent_span_id == spans["start job"].span_id
+    assert {spans[step].parent_span_id for step in STEPS} == {spans[INDEX_REPOSITORY].span_id}
+    assert spans[INDEX_REPOSITORY].status == "unset"
+    for name in (INDEX_REPOSITORY, *STEPS):
+        assert spans[name].attributes["verdex.job_id"] == job.job_id
+        assert spans[name].attributes["verdex.project_id"] == "default"
+
+
+async def test_a_job_that_nobody_traces_has_a_trace_of_its_own(
+    verdex, client, settings, worker, repository, finished, spans_of
+):
+    handle = await client.start_workflow(
+        INDEX_REPOSITORY,
+        IndexRequest(repo_path=str(repository)),
+        id=index_workflow_id("default", str(repository)),
+        task_queue=settings.task_queue,
+    )
+    job = await finished(handle.first_execution_run_id)
+    assert job.status == "completed"
+    assert {span.name for span in spans_of(job)} == {INDEX_REPOSITORY, *STEPS}
+
+
+async def test_the_spans_of_a_failed_job_hold_the_error_and_its_traceback(
+    verdex, run_worker, repository, finished, spans_of
+):
+    class Failing(IndexingActivities):
+        @activity.defn
+        async def scan(self, job: JobIdentity) -> Scan:
+            raise KeyError("the cause")
+
+    async with run_worker(Failing):
+        job = await finished((await verdex.index(repository)).job_id)
+    spans = spans_of(job)
+    attempts = [span for span in spans if span.name == "scan"]
+    assert len(attempts) == 3
+    for span in attempts:
+        assert span.status == "error"
+        error = next(event for event in span.events if event.type == "KeyError")
+        assert error.message == "'the cause'"
+        assert 'raise KeyError("the cause")' in error.stacktrace
+    (root,) = [span for span in spans if span.name == INDEX_REPOSITORY]
+    assert root.status == "error"
+    assert job.error_message in root.status_message
+
+
+async def test_a_failed_job_is_one_line_of_level_error(verdex, run_worker, repository, finished, lines_of):
+    class Failing(IndexingActivities):
+        @activity.defn
+        async def publish(self, manifest: Manifest) -> IndexResult:
+            return IndexResult(status="failed", errors=["Database error: gone", "another"])
+
+    async with run_worker(Failing):
+        job = await finished((await verdex.index(repository)).job_id)
+    (line,) = [line for line in lines_of(job) if line["level"] == "ERROR"]
+    expected = {
+        "message": "job failed",
+        "job_id": job.job_id,
+        "project_id": "default",
+        "repo_path": str(repository),
+        "trace_id": job.trace_id,
+        "error": "Database error: gone",
+        "error_type": "IndexingFailed",
+        "errors_count": 2,
+    }
+    assert {name: line.get(name) for name in expected} == expected
+
+
+async def test_a_step_that_raises_is_a_line_with_its_traceback(verdex, worker, tmp_path, finished, lines_of):
+    job = await finished((await verdex.index(tmp_path / "nowhere")).job_id)
+    (step,) = [line for line in lines_of(job) if line["message"] == "step failed"]
+    assert (step["level"], step["activity"], step["error_type"]) == ("WARNING", "preflight", "RootNotFound")
+    assert (step["error"], step["trace_id"]) == (job.error_message, job.trace_id)
+    assert "RootNotFound" in step["traceback"]
+    (end,) = [line for line in lines_of(job) if line["level"] == "ERROR"]
+    assert (end["error"], end["errors_count"]) == (job.error_message, 1)
+
+
+async def test_a_completed_job_is_one_line_of_level_info(verdex, worker, repository, finished, lines_of):
+    job = await finished((await verdex.index(repository)).job_id)
+    (line,) = lines_of(job)
+    assert (line["level"], line["message"], line["trace_id"]) == ("INFO", "job completed", job.trace_id)
+    assert (line["files_indexed"], line["errors_count"], line["error"]) == (3, 0, None)
+
+
+async def test_a_job_that_reconciliation_ends_is_one_line_of_level_error(
+    verdex, client, repository, finished, lines_of
+):
+    started = await verdex.index(repository)
+    await client.get_workflow_handle(started.workflow_id).terminate(reason="by hand")
+    job = await verdex.job(started.job_id)
+    (line,) = [line for line in lines_of(job) if line["level"] == "ERROR"]
+    assert (line["error"], line["project_id"]) == (job.error_message, "default")

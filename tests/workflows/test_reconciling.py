@@ -1,0 +1,278 @@
+"""No job outlives its workflow, whatever closed it."""
+
+from datetime import timedelta
+
+import pytest
+from temporalio import activity
+from temporalio.api.command.v1 import CancelWorkflowExecutionCommandAttributes, Command
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import CommandType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    DeleteWorkflowExecutionRequest,
+    PollWorkflowTaskQueueRequest,
+    RespondWorkflowTaskCompletedRequest,
+)
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from activities.indexing import IndexingActivities
+from verdex.contracts import (
+    INDEX_REPOSITORY,
+    RECONCILE_JOBS,
+    IndexRequest,
+    IndexResult,
+    Job,
+    JobIdentity,
+    Manifest,
+    Shard,
+    index_workflow_id,
+)
+from verdex.errors import DatabaseRefused
+from verdex.reconcile import Reconciler
+from worker import RECONCILE_EVERY, _schedule_reconciliation
+
+
+@pytest.fixture
+def stuck(gate):
+    """Steps that stop in the middle."""
+
+    class Stuck(IndexingActivities):
+        @activity.defn
+        async def index_shard(self, shard: Shard) -> None:
+            await gate.passed()
+
+    return Stuck
+
+
+@pytest.fixture
+def handle_of(client):
+    return lambda started: client.get_workflow_handle(started.workflow_id, run_id=started.job_id)
+
+
+@pytest.fixture
+async def terminated(verdex, run_worker, stuck, gate, repository, handle_of):
+    """A job whose workflow was terminated in the middle; no worker runs."""
+    async with run_worker(stuck):
+        started = await verdex.index(repository)
+        await gate.reached()
+        await handle_of(started).terminate(reason="by hand")
+    return started
+
+
+def assert_terminated(job: Job) -> None:
+    assert (job.status, job.result_status, job.error_type) == ("failed", "failed", "WorkflowTerminated")
+    assert job.error_message is not None
+    assert job.error_message.startswith("the workflow was terminated by ")
+    assert job.error_message.endswith(": by hand")
+    assert job.errors == [job.error_message]
+    assert (job.files_indexed, len(job.trace_id or "")) == (0, 32)
+    assert job.started_at is not None
+    assert job.completed_at is not None
+    assert job.completed_at >= job.started_at
+
+
+async def test_a_terminated_job_is_shown_as_failed_with_who_and_why(verdex, terminated, published, repository):
+    assert_terminated(await verdex.job(terminated.job_id))
+    assert await published(repository) == 0
+
+
+async def test_a_list_shows_a_terminated_job_as_failed(verdex, terminated):
+    assert_terminated((await verdex.jobs())[0])
+
+
+async def test_following_a_terminated_job_ends(verdex, run_worker, stuck, gate, repository, handle_of):
+    async with run_worker(stuck):
+        started = await verdex.index(repository)
+        await gate.reached()
+        seen: list[Job] = []
+        async for job in verdex.follow(started.job_id):
+            if not seen:
+                await handle_of(started).terminate(reason="by hand")
+            seen.append(job)
+    assert seen[0].status == "running"
+    assert_terminated(seen[-1])
+
+
+async def test_the_reconciling_workflow_ends_a_terminated_job(verdex, client, server, settings, terminated, run_worker):
+    async with run_worker():
+        for ended in (1, 0):
+            run = client.execute_workflow(
+                RECONCILE_JOBS, id=f"reconcile-{settings.task_queue}", task_queue=settings.task_queue
+            )
+            assert await run == ended
+    async with server.registry.connection() as connection:
+        assert await connection.fetchval("SELECT status FROM indexing_jobs") == "failed"
+    assert_terminated(await verdex.job(terminated.job_id))
+
+
+async def test_the_schedule_of_a_worker_ends_a_terminated_job(
+    client, server, settings, terminated, run_worker, eventually
+):
+    async def is_failed() -> bool:
+        async with server.registry.connection() as connection:
+            return bool(await connection.fetchval("SELECT status = 'failed' FROM indexing_jobs"))
+
+    schedule = client.get_schedule_handle(f"{RECONCILE_JOBS}:{settings.task_queue}")
+    async with run_worker():
+        for _ in range(2):  # the second worker finds the schedule of the first
+            await _schedule_reconciliation(client, settings)
+        try:
+            await eventually(is_failed)
+            (interval,) = (await schedule.describe()).schedule.spec.intervals
+        finally:
+            await schedule.delete()
+    assert interval.every == RECONCILE_EVERY <= timedelta(minutes=1)
+
+
+async def test_a_job_that_was_terminated_before_a_worker_took_it_up_is_failed(verdex, repository, handle_of):
+    started = await verdex.index(repository)
+    await handle_of(started).terminate()
+    job = await verdex.job(started.job_id)
+    assert (job.status, job.error_type, job.repo_path) == ("failed", "WorkflowTerminated", str(repository))
+    assert job.error_message.startswith("the workflow was terminated by ")
+    assert await verdex.jobs() == [job]
+
+
+async def test_a_job_that_was_terminated_after_its_commit_is_completed(
+    verdex, run_worker, gate, repository, handle_of, published
+):
+    class Committing(IndexingActivities):
+        @activity.defn
+        async def publish(self, manifest: Manifest) -> IndexResult:
+            result = await super().publish(manifest)
+            await gate.passed()
+            return result
+
+    async with run_worker(Committing):
+        started = await verdex.index(repository)
+        await gate.reached()
+        await handle_of(started).terminate(reason="by hand")
+        job = await verdex.job(started.job_id)
+    assert (job.status, job.result_status, job.files_indexed, job.error_message) == ("completed", "success", 3, None)
+    assert job.status_message.startswith("published, then the workflow was terminated by ")
+    assert await published(repository) == 3
+
+
+async def test_an_attempt_to_publish_after_the_row_was_ended_changes_nothing(
+    verdex, run_worker, gate, repository, handle_of, published
+):
+    class Late(IndexingActivities):
+        @activity.defn
+        async def publish(self, manifest: Manifest) -> IndexResult:
+            await gate.passed()
+            return await super().publish(manifest)
+
+    async with run_worker(Late):
+        started = await verdex.index(repository)
+        await gate.reached()
+        await handle_of(started).terminate(reason="by hand")
+        assert_terminated(await verdex.job(started.job_id))
+        gate.open()
+    assert await published(repository) == 0
+
+
+async def test_a_job_whose_workflow_timed_out_is_failed(verdex, client, settings, repository, eventually):
+    handle = await client.start_workflow(
+        INDEX_REPOSITORY,
+        IndexRequest(repo_path=str(repository)),
+        id=index_workflow_id("default", str(repository)),
+        task_queue=settings.task_queue,
+        execution_timeout=timedelta(seconds=1),
+    )
+
+    async def is_timed_out() -> bool:
+        description: WorkflowExecutionDescription = await handle.describe()
+        return description.status == WorkflowExecutionStatus.TIMED_OUT
+
+    await eventually(is_timed_out)
+    job = await verdex.job(handle.first_execution_run_id)
+    assert (job.status, job.error_type) == ("failed", "WorkflowTimedOut")
+    assert job.error_message == "the workflow ran into its timeout"
+    assert job.trace_id == job.job_id.replace("-", "")
+
+
+async def test_a_job_that_was_cancelled_without_a_record_is_cancelled(verdex, client, repository, settings):
+    """As a workflow would end that is cancelled before its first line."""
+    started = await verdex.index(repository)
+    queue = TaskQueue(name=settings.task_queue)
+    task = await client.workflow_service.poll_workflow_task_queue(
+        PollWorkflowTaskQueueRequest(namespace=client.namespace, task_queue=queue)
+    )
+    cancel = Command(
+        command_type=CommandType.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION,
+        cancel_workflow_execution_command_attributes=CancelWorkflowExecutionCommandAttributes(),
+    )
+    await client.workflow_service.respond_workflow_task_completed(
+        RespondWorkflowTaskCompletedRequest(task_token=task.task_token, commands=[cancel])
+    )
+    job = await verdex.job(started.job_id)
+    assert (job.status, job.status_message) == ("cancelled", "cancelled before the job recorded it")
+
+
+async def test_a_workflow_that_failed_without_a_record_fails_its_job_with_its_words(
+    verdex, run_worker, repository, handle_of
+):
+    """Whether the job was published cannot be told in the workflow, so the row is left to the reconciler."""
+
+    class Refusing(IndexingActivities):
+        @activity.defn
+        async def publish(self, manifest: Manifest) -> IndexResult:
+            raise PermissionError("no")
+
+        @activity.defn
+        async def abandon(self, job: JobIdentity) -> IndexResult | None:
+            raise DatabaseRefused("permission denied for database")
+
+    async with run_worker(Refusing):
+        started = await verdex.index(repository)
+        job = [job async for job in verdex.follow(started.job_id)][-1]
+    assert (await handle_of(started).describe()).status == WorkflowExecutionStatus.FAILED
+    assert (job.status, job.error_type) == ("failed", "WorkflowFailed")
+    assert job.error_message == "the workflow failed before it could record why: permission denied for database"
+
+
+async def test_a_job_whose_workflow_was_deleted_is_failed(
+    verdex, client, run_worker, stuck, gate, repository, handle_of, eventually
+):
+    async def is_gone() -> bool:
+        try:
+            await handle_of(started).describe()
+        except RPCError:
+            return True
+        return False
+
+    async with run_worker(stuck):
+        started = await verdex.index(repository)
+        await gate.reached()
+        execution = WorkflowExecution(workflow_id=started.workflow_id, run_id=started.job_id)
+        await client.workflow_service.delete_workflow_execution(
+            DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=execution)
+        )
+        await eventually(is_gone)
+        job = await verdex.job(started.job_id)
+    assert (job.status, job.error_type) == ("failed", "WorkflowLost")
+    assert "Temporal does not know the workflow any more" in job.error_message
+
+
+async def test_a_row_that_cannot_be_ended_does_not_hold_up_the_others(
+    verdex, client, server, run_worker, stuck, gate, tmp_path, handle_of
+):
+    await verdex.projects.create("closed")
+    started = []
+    for project in ("closed", "default"):
+        root = tmp_path / project
+        root.mkdir()
+        (root / "a.py").write_text("a = 1\n")
+        async with run_worker(stuck):
+            started.append(await verdex.index(root, project_id=project))
+            await gate.reached()
+            await handle_of(started[-1]).terminate(reason="by hand")
+            gate.shut()
+    await server.forget("cb_proj_closed")
+    async with server.registry.connection() as connection:
+        await connection.execute("ALTER DATABASE cb_proj_closed ALLOW_CONNECTIONS false")
+        assert await Reconciler(client, server).reconcile_all() == 1
+        assert_terminated(await verdex.job(started[1].job_id))
+        await connection.execute("ALTER DATABASE cb_proj_closed ALLOW_CONNECTIONS true")
+    assert_terminated(await verdex.job(started[0].job_id))
