@@ -1,11 +1,13 @@
 """Every setting of verdex, read from the environment (`VERDEX_…`). Temporal's and OpenTelemetry's are their own."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -15,16 +17,20 @@ from verdex.errors import SettingsError
 MIB = 1024 * 1024
 
 
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """The settings of one process; immutable. Sizes are bytes, times are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="VERDEX_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="VERDEX_", env_ignore_empty=True, frozen=True)
 
     home: Path = Field(default_factory=lambda: user_data_path("verdex"))
     """State of the local stack, and the spans that `verdex trace` reads."""
     database_url: SecretStr | None = None
     """The registry. The databases of the projects live on the same server."""
-    task_queue: str = Field(default=DEFAULT_TASK_QUEUE, min_length=1)
+    task_queue: str = Field(default=DEFAULT_TASK_QUEUE, pattern=r"^[\w.:/-]{1,200}$")
     allowed_roots: Annotated[tuple[Path, ...], NoDecode] = ()
     """Only repositories below one of these may be indexed; none: any. Separated as in PATH."""
     max_file_bytes: int = Field(default=32 * MIB, gt=0)
@@ -35,17 +41,17 @@ class Settings(BaseSettings):
     """A job fails when what holds it up has not passed after this time."""
     processes: int = Field(default_factory=lambda: os.cpu_count() or 1, gt=0)
     """Processes that parse, in each worker."""
-    log_level: str = "INFO"
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
 
     @field_validator("home", mode="after")
     @classmethod
-    def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+    def _resolve_home(cls, home: Path) -> Path:
+        return _resolved(home)
 
     @field_validator("database_url", mode="after")
     @classmethod
     def _postgresql(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+        if url is not None and not _is_postgresql(url.get_secret_value()):
             raise ValueError("it should look like postgresql://user:password@host:5432/database")
         return url
 
@@ -57,7 +63,7 @@ class Settings(BaseSettings):
     @field_validator("allowed_roots", mode="after")
     @classmethod
     def _resolve_roots(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
-        return tuple(root.expanduser().resolve() for root in roots)
+        return tuple(map(_resolved, roots))
 
     @classmethod
     def load(cls) -> Self:
@@ -86,6 +92,21 @@ class Settings(BaseSettings):
     def traces_directory(self) -> Path:
         """Where spans are kept, a file a trace."""
         return self.home / "traces"
+
+
+def _is_postgresql(url: str) -> bool:
+    with suppress(ValueError):  # the port is no number
+        parts = urlsplit(url)
+        return parts.scheme in {"postgresql", "postgres"} and parts.port != 0
+    return False
+
+
+def _resolved(path: Path) -> Path:
+    """The one name of a directory, however it is written."""
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError) as error:  # the home directory of nobody, or a loop of links
+        raise ValueError(str(error)) from None
 
 
 def _explain(details: ErrorDetails) -> str:

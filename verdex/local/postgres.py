@@ -4,6 +4,9 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import re
+import shlex
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -19,7 +22,8 @@ from verdex.errors import StackError
 SYSTEM_USER: Final = "verdex-postgres"
 """PostgreSQL refuses to run as root; root runs it as this user."""
 ROLE: Final = "verdex"
-SOCKET_PATH_LIMIT: Final = 100  # bytes; the system's limit is a little higher
+SOCKET_PATH: Final = re.compile(r"[\w/.+-]{1,86}", re.ASCII)
+"""What a system takes for the directory of a socket, and PostgreSQL for a list of one such directory."""
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 30
 
@@ -46,12 +50,12 @@ class Postgres:
 
     @property
     def socket_directory(self) -> Path:
-        """Where the socket is: beside the data, or in the temporary directory if that path is too long for a socket."""
+        """Where the socket is: beside the data, or in /tmp if that path does not suit a socket."""
         beside = self.data.parent / "socket"
-        if len(bytes(beside)) + len("/.s.PGSQL.5432") <= SOCKET_PATH_LIMIT:
+        if SOCKET_PATH.fullmatch(str(beside)):
             return beside
         digest = hashlib.sha256(bytes(self.data)).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"verdex-{os.geteuid()}-{digest}"
+        return Path("/tmp") / f"verdex-{os.geteuid()}-{digest}"  # noqa: S108  (TMPDIR differs from shell to shell)
 
     def url(self, database: str = ROLE) -> str:
         """The address of a database of the cluster."""
@@ -60,12 +64,12 @@ class Postgres:
     @property
     def psql(self) -> str:
         """What to type for a look into the registry."""
-        return f"{binaries() / 'psql'} -h {self.socket_directory} -U {ROLE} {ROLE}"
+        return shlex.join([str(binaries() / "psql"), "-h", str(self.socket_directory), "-U", ROLE, ROLE])
 
     def is_running(self) -> bool:
         """Whether the server accepts connections."""
         lines = self._postmaster()
-        return len(lines) >= 8 and lines[7].strip() == "ready" and _is_postgres(int(lines[0]))
+        return len(lines) >= 8 and lines[7].strip() == "ready" and self._is_alive()
 
     def start(self) -> None:
         """Create the cluster if there is none, and start it unless it runs.
@@ -80,34 +84,41 @@ class Postgres:
         self._forget_dead_postmaster()
         self._prepare(self.socket_directory)
         options = " ".join(f"-c {name}={value}" for name, value in _OPTIONS.items())
-        options += f" -k '{self.socket_directory}'"
+        options += f" -k {self.socket_directory}"
         deadline = time.monotonic() + START_SECONDS
         while (problem := self._pg_ctl("start", START_SECONDS, "-o", options, "-l", str(self.log))) is not None:
-            # Backends of a killed server hold its memory for a moment.
-            if time.monotonic() > deadline or "still in use" not in self._last_log():
+            if time.monotonic() > deadline or not (self._is_alive() or "still in use" in self._last_log()):
                 raise StackError(f"PostgreSQL does not start: {self._last_log() or problem}")
-            time.sleep(0.2)
+            time.sleep(0.2)  # backends of a killed server hold its memory for a moment; one may be starting already
+            if self.is_running():
+                return
 
     def stop(self) -> None:
         """Stop the server, breaking off its connections; nothing that was committed is lost."""
-        if self._postmaster() and (problem := self._pg_ctl("stop", STOP_SECONDS, "-m", "fast")) and self.is_running():
+        if self._is_alive() and (problem := self._pg_ctl("stop", STOP_SECONDS, "-m", "fast")) and self.is_running():
             raise StackError(f"PostgreSQL does not stop: {problem}")
 
     def _initialise(self) -> None:
-        self._prepare(self.data)
+        """What is called `data` is complete, even if this is killed; the initdb of a killed command may still write."""
+        for left in self.data.parent.glob("unfinished-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        unfinished = self.data.with_name(f"unfinished-{os.getpid()}")
+        self._prepare(unfinished)
         problem = self._run(
-            "initdb", "-D", str(self.data), "-U", ROLE, "--auth=trust", "--encoding=UTF8",
+            "initdb", "-D", str(unfinished), "-U", ROLE, "--auth=trust", "--encoding=UTF8",
             "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--no-instructions",
         )  # fmt: skip
         if problem is not None:
-            raise StackError(f"PostgreSQL cannot be set up in {self.data}: {problem}")
+            raise StackError(f"PostgreSQL cannot be set up in {self.data.parent}: {problem}")
+        unfinished.rename(self.data)
 
     def _prepare(self, folder: Path) -> None:
         """Make a directory that only the user who runs PostgreSQL can enter."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if self._system_user:
-                user = _ensure_user(self._system_user)
+            user = _ensure_user(self._system_user) if self._system_user else None
+            _refuse_of_another(folder, {os.geteuid(), user.pw_uid if user else os.geteuid()})
+            if user:
                 os.chown(folder, user.pw_uid, user.pw_gid)
                 for path in (folder, self.log, binaries()):
                     _open_the_way(path)
@@ -121,10 +132,18 @@ class Postgres:
         os.chown(self.log, uid, -1)
 
     def _forget_dead_postmaster(self) -> None:
-        """PostgreSQL refuses to start if the id in its pid file now belongs to some other process."""
+        """PostgreSQL refuses to start if the id in one of its lock files now belongs to some other process."""
+        if not self._is_alive():
+            for lock in (self.data / "postmaster.pid", self.socket_directory / ".s.PGSQL.5432.lock"):
+                lock.unlink(missing_ok=True)
+
+    def _is_alive(self) -> bool:
+        """Whether the server runs; after a crash or a reboot, its id may be that of anybody, even of another server."""
         lines = self._postmaster()
-        if lines and not _is_postgres(int(lines[0])):
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+        try:
+            return bool(lines) and str(self.data) in psutil.Process(int(lines[0])).cmdline()
+        except psutil.Error:
+            return False
 
     def _postmaster(self) -> list[str]:
         try:
@@ -177,14 +196,6 @@ def binaries() -> Path:
     return Path(found.origin).parent / "pginstall" / "bin"
 
 
-def _is_postgres(pid: int) -> bool:
-    try:
-        process = psutil.Process(pid)
-        return process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def _ensure_user(name: str) -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(name)
@@ -194,6 +205,13 @@ def _ensure_user(name: str) -> pwd.struct_passwd:
     if done.returncode:
         raise StackError(f"PostgreSQL cannot run as root, and user {name} cannot be made: {done.stderr.strip()}")
     return pwd.getpwnam(name)
+
+
+def _refuse_of_another(folder: Path, owners: set[int]) -> None:
+    """In a directory that everybody can write to, somebody else may have been there first."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
+        raise StackError(f"PostgreSQL cannot be set up: {folder} belongs to somebody else")
 
 
 def _open_the_way(path: Path) -> None:

@@ -2,15 +2,17 @@
 
 import json
 import os
-import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import psutil
 
 LOG_BYTES: Final = 10 * 1024 * 1024
+KILL_SECONDS: Final = 5
 
 
 class Record(NamedTuple):
@@ -40,7 +42,7 @@ class BackgroundProcess:
     def running(self) -> Record | None:
         """The record, if that very process runs."""
         record = self.record()
-        return record if record and _process(record) else None
+        return record if record and _is_of(record) else None
 
     def start(
         self, command: Sequence[str], environment: Mapping[str, str], details: Mapping[str, str | int]
@@ -69,14 +71,9 @@ class BackgroundProcess:
     def stop(self, timeout: float) -> None:
         """End it: politely, and after `timeout` seconds by force, with its children."""
         record = self.running()
-        process = record and _process(record)
-        if process:
-            children = process.children(recursive=True)
-            process.send_signal(signal.SIGTERM)
-            _, alive = psutil.wait_procs([process, *children], timeout)
-            for survivor in alive:
-                survivor.kill()
-            psutil.wait_procs(alive, 5)
+        if record:
+            with suppress(psutil.NoSuchProcess):  # it ended by itself at the same moment
+                _end(psutil.Process(record.pid), timeout)
         self._file.unlink(missing_ok=True)
 
     def last_lines(self, count: int = 3) -> str:
@@ -90,10 +87,35 @@ class BackgroundProcess:
         return " | ".join(line.strip() for line in lines[-count:])
 
 
-def _process(record: Record) -> psutil.Process | None:
+def _end(process: psutil.Process, timeout: float) -> None:
+    family = [process, *process.children(recursive=True)]
+    process.terminate()
+    survivors = _wait(family, timeout)
+    for survivor in survivors:
+        with suppress(psutil.NoSuchProcess):
+            survivor.kill()
+    _wait(survivors, KILL_SECONDS)
+
+
+def _wait(processes: Sequence[psutil.Process], timeout: float) -> Sequence[psutil.Process]:
+    """Those that still run after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while (alive := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return alive
+
+
+def _runs(process: psutil.Process) -> bool:
+    """One that has ended, and that nobody has reaped yet, does not run: as in containers without an init."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _is_of(record: Record) -> bool:
     try:
         process = psutil.Process(record.pid)
-        same = abs(process.create_time() - record.created) < 1
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        return abs(process.create_time() - record.created) < 1 and _runs(process)
     except psutil.NoSuchProcess:
-        return None
+        return False

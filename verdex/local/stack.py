@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import sys
 import time
@@ -19,8 +20,11 @@ from verdex.local.postgres import ROLE, Postgres
 from verdex.local.process import BackgroundProcess
 from verdex.local.temporal_server import TemporalServer
 
+WORKER_COMMAND: Final = (sys.executable, "-P", "-m", "worker")  # -P: not a worker.py of the current directory
 WORKER_START_SECONDS: Final = 60
 WORKER_STOP_SECONDS: Final = 15
+
+_PLACES: Final = ("VERDEX_HOME", "VERDEX_DATABASE_URL")
 
 Say = Callable[[str], None]
 
@@ -59,18 +63,20 @@ class LocalStack:
         return Endpoints(self.postgres.url(), self.temporal.address, self.temporal.ui_url, self.postgres.psql)
 
     def is_up(self) -> bool:
-        """Whether all parts run, and the worker is of this version."""
-        return self._worker_is_current() and self.postgres.is_running() and self.temporal.is_running()
+        """Whether all parts run."""
+        return self.worker.running() is not None and self.postgres.is_running() and self.temporal.is_running()
 
-    def up(self, say: Say) -> Endpoints:
+    def up(self, say: Say, *, replace_worker: bool = True) -> Endpoints:
         """Start what does not run and wait until it answers; `say` is told what takes time.
+
+        A worker of another version or with other settings is replaced, unless `replace_worker` is false.
 
         Raises:
             StackError: a part does not start.
         """
-        if not self.is_up():
+        if not self.is_up() or (replace_worker and not self._worker_is_current()):
             with self._lock(say):
-                self._start(say)
+                self._start(say, replace_worker=replace_worker)
         return self.endpoints()
 
     def down(self, say: Say) -> None:
@@ -82,19 +88,20 @@ class LocalStack:
         if not self.home.exists():
             return
         with self._lock(say):
+            say("stopping the local stack")
             self.worker.stop(WORKER_STOP_SECONDS)
             self.temporal.stop()
             self.postgres.stop()
 
-    def _start(self, say: Say) -> None:
+    def _start(self, say: Say, *, replace_worker: bool) -> None:
         if not self.postgres.is_running():
             say("starting PostgreSQL")
             self.postgres.start()
-            asyncio.run(_ensure_database(self.postgres))
+        asyncio.run(_ensure_database(self.postgres))  # an earlier start may have been broken off before it
         if not self.temporal.is_running():
             say("starting Temporal")
-            self.temporal.start(_clean_environment())
-        if not self._worker_is_current():
+            self.temporal.start(without_temporal(os.environ))
+        if self.worker.running() is None or (replace_worker and not self._worker_is_current()):
             say("starting the worker")
             self.worker.stop(WORKER_STOP_SECONDS)
             self._start_worker()
@@ -104,12 +111,11 @@ class LocalStack:
         return record is not None and record.details == self._worker_details()
 
     def _worker_details(self) -> dict[str, str | int]:
-        return {"version": __version__, "python": sys.executable, "task_queue": self._task_queue}
+        return {"version": __version__, "python": sys.executable, "settings": _digest_of_settings()}
 
     def _start_worker(self) -> None:
-        environment = {**_clean_environment(), **self.endpoints().environment(), "VERDEX_HOME": str(self.home)}
-        command = [sys.executable, "-m", "worker"]
-        process = self.worker.start(command, environment, self._worker_details())
+        environment = {**without_temporal(os.environ), **self.endpoints().environment(), "VERDEX_HOME": str(self.home)}
+        process = self.worker.start(WORKER_COMMAND, environment, self._worker_details())
         deadline = time.monotonic() + WORKER_START_SECONDS
         began = time.time()
         while not asyncio.run(self._is_polled_since(began)):
@@ -150,6 +156,16 @@ async def _ensure_database(postgres: Postgres) -> None:
         await connection.close()
 
 
-def _clean_environment() -> Mapping[str, str]:
-    """Without what would lead the parts to another Temporal service."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+def _digest_of_settings() -> str:
+    """Changes with any variable that a worker reads; where the stack is, is not one of them."""
+    settings = sorted(
+        (name, value)
+        for name, value in os.environ.items()
+        if name.startswith(("VERDEX_", "OTEL_")) and name not in _PLACES
+    )
+    return hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
+
+
+def without_temporal(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what would lead to another Temporal service, or to this one with the credentials of another."""
+    return {name: value for name, value in environment.items() if not name.startswith("TEMPORAL_")}

@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from verdex.errors import StackError
 from verdex.local.process import BackgroundProcess
 
@@ -16,6 +18,7 @@ HOST: Final = "127.0.0.1"
 PORT: Final = 7233
 UI_PORT: Final = 8233
 START_SECONDS: Final = 60
+ATTEMPTS: Final = 3
 STOP_SECONDS: Final = 10
 
 
@@ -44,7 +47,8 @@ class TemporalServer:
 
     def is_running(self) -> bool:
         """Whether the process runs and listens."""
-        return self._process.running() is not None and _is_listening(self._port("port", PORT))
+        record = self._process.running()
+        return record is not None and _listens(record.pid, self._port("port", PORT))
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start it unless it runs, on the ports of the last time if they are free.
@@ -55,19 +59,26 @@ class TemporalServer:
         if self.is_running():
             return
         port, ui_port = self._port("port", PORT), self._port("ui_port", UI_PORT)
-        self.stop()  # a process that does not listen is of no use
         self._database.parent.mkdir(parents=True, exist_ok=True)
-        port, ui_port = _free_port(port), _free_port(ui_port)
+        for _ in range(ATTEMPTS):  # another program can be faster to take a port that was free
+            self.stop()  # a process that does not listen is of no use
+            if self._launch(environment, _free_port(port), _free_port(ui_port)):
+                return
+        raise StackError(f"Temporal does not start: {self._process.last_lines()}")
+
+    def _launch(self, environment: Mapping[str, str], port: int, ui_port: int) -> bool:
+        """Whether it listens in the end."""
         command = [
             program(), "server", "start-dev", "--ip", HOST, "--port", str(port), "--ui-port", str(ui_port),
             "--db-filename", str(self._database), "--log-level", "warn", "--log-format", "json",
         ]  # fmt: skip
         started = self._process.start(command, environment, {"port": port, "ui_port": ui_port})
         deadline = time.monotonic() + START_SECONDS
-        while not _is_listening(port):
+        while not _listens(started.pid, port):
             if started.poll() is not None or time.monotonic() > deadline:
-                raise StackError(f"Temporal does not start: {self._process.last_lines()}")
+                return False
             time.sleep(0.05)
+        return True
 
     def stop(self) -> None:
         """Stop it; its database is left complete."""
@@ -83,10 +94,13 @@ def program() -> str:
     return found
 
 
-def _is_listening(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((HOST, port)) == 0
+def _listens(pid: int, port: int) -> bool:
+    """Whether that process listens on the port: one that answers there may belong to another stack."""
+    try:
+        listening = psutil.Process(pid).net_connections("tcp4")
+    except psutil.Error:
+        return False
+    return any(one.laddr == (HOST, port) and one.status == psutil.CONN_LISTEN for one in listening)
 
 
 def _free_port(wanted: int) -> int:
