@@ -5,11 +5,12 @@ import sys
 import click
 
 from verdex import __version__
-from verdex.cli.failures import reported
+from verdex.cli.failures import INTERRUPTED, reported
 from verdex.cli.jobs import cancel, files, index, jobs, status, trace
 from verdex.cli.projects import project
 from verdex.cli.shell import completion
 from verdex.cli.stack import doctor, down, up, worker
+from verdex.temporal import leave
 
 _HELP = """\
 Index code repositories into PostgreSQL, as durable Temporal workflows.
@@ -41,5 +42,18 @@ for _command in (index, status, jobs, files, trace, cancel, project, up, down, d
 
 def main() -> None:
     """Entry point: errors are one line, and the exit code is one of the contract's."""
-    with reported(as_json="--json" in sys.argv):
-        cli(prog_name="verdex")
+    leave(_exit_code())
+
+
+def _exit_code() -> int:
+    try:
+        with reported(as_json="--json" in sys.argv):
+            cli.main(prog_name="verdex", standalone_mode=False)
+    except click.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0

@@ -29,6 +29,8 @@ from verdex.telemetry import redact
 USAGE: Final = 2
 RUNNING: Final = 4
 UNREACHABLE: Final = 5
+INTERRUPTED: Final = 130
+"""By Ctrl-C, as shells have it, where no job is waited for."""
 EXIT_CODES: Final[dict[JobStatus, int]] = {
     "completed": 0,
     "failed": 1,

@@ -10,11 +10,11 @@ import click
 
 from verdex.cli import output, session
 from verdex.cli.failures import EXIT_CODES, RUNNING
-from verdex.cli.progress import progress
+from verdex.cli.progress import View, progress
 from verdex.cli.session import Session
 from verdex.client import Started, Verdex
 from verdex.contracts import DEFAULT_PROJECT, FileOutcome, Job, JobStatus, Outcome
-from verdex.errors import JobNotFound, TransientError
+from verdex.errors import JobNotFound, StackError, TransientError
 
 CANCEL_SECONDS = 10.0
 RETRY_SECONDS = 1.0
@@ -68,18 +68,30 @@ def _leave_running(started: list[Started]) -> NoReturn:
 
 
 async def _follow(verdex: Verdex, job_id: str, current: Session) -> Job:
-    """Show the job until it ends; while a part of the stack is away, keep trying."""
+    """Show the job until it ends; what dies of the local stack is started again, what is elsewhere is waited for."""
     with progress() as view:
-        while True:
-            try:
-                async for job in verdex.follow(job_id):
-                    view.show(job)
-                    if job.is_terminal:
-                        return job
-            except TransientError as error:
-                view.note(f"{error}: the job is safe, waiting for it")
-                await asyncio.sleep(RETRY_SECONDS)
-                await asyncio.to_thread(current.revive)
+        watching = asyncio.create_task(_watch_stack(current, view))
+        try:
+            while True:
+                try:
+                    async for job in verdex.follow(job_id):
+                        view.show(job)
+                        if job.is_terminal:
+                            return job
+                except TransientError as error:
+                    view.note(f"{error}; the job is safe, waiting for it")
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            watching.cancel()
+
+
+async def _watch_stack(current: Session, view: View) -> None:
+    while True:
+        await asyncio.sleep(RETRY_SECONDS)
+        try:
+            await asyncio.to_thread(current.revive)
+        except StackError as error:
+            view.note(f"{error}; trying again")
 
 
 def _finish(job: Job, *, as_json: bool) -> NoReturn:
@@ -143,6 +155,8 @@ def files(job_or_path: str, outcome: Outcome | None, project_id: str, *, as_json
     else:
         for file in found:
             click.echo(output.file_line(file))
+        if not found:
+            click.echo("verdex: no file has such an outcome", err=True)
 
 
 async def _job_id(verdex: Verdex, job_or_path: str, project_id: str) -> str:

@@ -46,7 +46,12 @@ def show_rich(value: "RenderableType") -> None:
 def file_line(file: FileOutcome) -> str:
     """A file with what became of it."""
     reason = f"  ({file.reason})" if file.reason else ""
-    return f"{file.outcome:<8} {file.path}{reason}"
+    return printable(f"{file.outcome:<8} {file.path}{reason}")
+
+
+def printable(text: str) -> str:
+    """In one line, and without what a terminal would obey: names of files and messages may hold anything."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def coloured(status: JobStatus) -> str:
@@ -63,7 +68,7 @@ def duration(seconds: float | None) -> str:
     """A span of time for people: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds is None:
         return ""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes == 0:
@@ -86,12 +91,17 @@ def _summary(job: Job) -> str:
     match job.status:
         case "completed":
             text = _completed(job)
-            return f"{text}\n{click.style('partial', fg='yellow')}  {job.error_message}" if job.error_message else text
+            return f"{text}\n{_partial(job.error_message)}" if job.error_message else text
         case "failed":
-            return job.error_message or ""
+            return printable(job.error_message or "")
         case _:
             progress = f"{job.files_done:,} of {plural(job.files_total, 'file')} done" if job.files_total else ""
-            return "; ".join(filter(None, [job.phase if not job.is_terminal else "", progress, job.status_message]))
+            phase = "" if job.is_terminal else job.phase
+            return printable("; ".join(filter(None, [phase, progress, job.status_message])))
+
+
+def _partial(message: str) -> str:
+    return f"{click.style('partial', fg='yellow')}  {printable(message)}"
 
 
 def _completed(job: Job) -> str:
@@ -124,7 +134,7 @@ def details(job: Job) -> str:
         "trace": job.trace_id or "",
         "workflow": job.workflow_id,
     }
-    body = "\n".join(f"  {name:<11}{value}" for name, value in rows.items() if value)
+    body = "\n".join(f"  {name:<11}{printable(value)}" for name, value in rows.items() if value)
     return f"{headline(job)}\n{body}"
 
 
@@ -132,7 +142,7 @@ def listing(jobs: Sequence[Job]) -> str:
     """A line for each job; as wide as they need to be."""
     return "\n".join(
         f"{job.job_id}  {local_time(job.created_at)}  {coloured(job.status)}{' ' * (10 - len(job.status))}"
-        f"{job.project_id}  {job.repo_path}  {_last_column(job)}"
+        + printable(f"{job.project_id}  {job.repo_path}  {_last_column(job)}")
         for job in jobs
     )
 

@@ -2,12 +2,19 @@
 
 import sys
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import click
 
-from verdex.cli.output import plural
-from verdex.contracts import Job
+from verdex.cli.output import plural, printable
+from verdex.contracts import Job, Phase
+
+_DOING: Final[dict[Phase, str]] = {
+    "preflight": "checking",
+    "scan": "scanning",
+    "index": "indexing",
+    "publish": "publishing",
+}
 
 
 class ProgressLines:
@@ -16,6 +23,7 @@ class ProgressLines:
     def __init__(self) -> None:
         """Nothing was said yet."""
         self._last: tuple[str | None, ...] = ()
+        self._notes: set[str] = set()
 
     def __enter__(self) -> Self:
         """For `with`."""
@@ -32,8 +40,10 @@ class ProgressLines:
             click.echo(f"verdex: {_doing(job)}", err=True)
 
     def note(self, text: str) -> None:
-        """Say something that is not about the job itself."""
-        click.echo(f"verdex: {text}", err=True)
+        """Say something that is not about the job itself, once."""
+        if text not in self._notes:
+            self._notes.add(text)
+            click.echo(f"verdex: {text}", err=True)
 
 
 class ProgressBar:
@@ -42,7 +52,7 @@ class ProgressBar:
     def __init__(self) -> None:
         """Draws on stderr, so that stdout holds only the result."""
         from rich.console import Console  # noqa: PLC0415  (slow to import, and not needed in a pipe)
-        from rich.progress import (  # noqa: PLC0415  # noqa: PLC0415
+        from rich.progress import (  # noqa: PLC0415
             BarColumn,
             MofNCompleteColumn,
             Progress,
@@ -54,7 +64,7 @@ class ProgressBar:
 
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -93,16 +103,20 @@ class ProgressBar:
         """Print a line above the bar, once."""
         if text not in self._notes:
             self._notes.add(text)
-            self._progress.console.print(f"verdex: {text}", style="yellow", highlight=False)
+            self._progress.console.print(f"verdex: {text}", style="yellow", highlight=False, markup=False)
 
 
-def progress() -> ProgressBar | ProgressLines:
+View = ProgressBar | ProgressLines
+
+
+def progress() -> View:
     """The view that fits where stderr goes."""
     return ProgressBar() if sys.stderr.isatty() else ProgressLines()
 
 
 def _doing(job: Job) -> str:
     if job.status in {"blocked", "pending"}:
-        return f"{job.status}: {job.status_message}" if job.status_message else job.status
-    files = f" of {plural(job.files_total, 'file')}" if job.phase == "index" and job.files_total else ""
-    return f"{job.phase or job.status}{files}"
+        return f"{job.status}: {printable(job.status_message)}" if job.status_message else job.status
+    if job.phase == "index" and job.files_total:
+        return f"indexing {plural(job.files_total, 'file')}"
+    return _DOING[job.phase] if job.phase else job.status

@@ -9,7 +9,7 @@ import click
 
 from verdex.client import Verdex
 from verdex.errors import SettingsError
-from verdex.local.stack import LocalStack
+from verdex.local.stack import Endpoints, LocalStack, without_temporal
 from verdex.settings import Settings
 from verdex.telemetry import set_up_logging, set_up_tracing
 
@@ -37,6 +37,14 @@ def local_stack() -> LocalStack | None:
     return None if given else LocalStack(settings.home, settings.task_queue)
 
 
+def _reach(endpoints: Endpoints) -> None:
+    """Let the rest of this process find the local stack like any other, and nothing else."""
+    reached = {**without_temporal(os.environ), **endpoints.environment()}
+    for name in os.environ.keys() - reached:
+        del os.environ[name]
+    os.environ.update(reached)
+
+
 class Session:
     """The stack that this command works with."""
 
@@ -47,13 +55,14 @@ class Session:
             SettingsError, StackError
         """
         self.local = local_stack()
-        self.revive()
+        if self.local is not None:
+            _reach(self.local.up(say))
         self.settings = Settings.load()
 
     def revive(self) -> None:
-        """Start what does not run of the local stack; services elsewhere are not ours to start."""
+        """Start what died of the local stack; services elsewhere are not ours to start."""
         if self.local is not None:
-            os.environ.update(self.local.up(say).environment())
+            _reach(self.local.up(say, replace_worker=False))
 
     def run(self, work: Callable[[Verdex], Awaitable[Result]]) -> Result:
         """Do `work` with a connection to the stack."""

@@ -10,7 +10,7 @@ from verdex.cli import output, session
 from verdex.cli.failures import UNREACHABLE
 from verdex.errors import SettingsError
 from verdex.local.doctor import examine
-from verdex.local.stack import LocalStack
+from verdex.local.stack import WORKER_COMMAND, LocalStack
 
 
 def _local() -> LocalStack:
@@ -60,4 +60,4 @@ def doctor(*, as_json: bool) -> NoReturn:
 def worker() -> NoReturn:
     """Run a worker in the foreground, as a process of its own; SIGTERM or Ctrl-C drains it."""
     session.Session()
-    os.execv(sys.executable, [sys.executable, "-m", "worker"])  # noqa: S606
+    os.execv(sys.executable, WORKER_COMMAND)  # noqa: S606
