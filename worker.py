@@ -34,12 +34,15 @@ from verdex.storage.database import Server
 from verdex.storage.migrations import migrate
 from verdex.storage.registry import Registry
 from verdex.telemetry import set_up_logging, set_up_tracing
+from verdex.temporal_jobs import TemporalJobs
 from workflows.index_repository import IndexRepository
 from workflows.reconcile_jobs import ReconcileJobs
 
 RECONCILE_EVERY: Final = timedelta(seconds=20)
 DRAIN: Final = timedelta(seconds=5)
 """Time for activities to end by themselves at a shutdown; what breaks off then is taken up by the next worker."""
+STICKY: Final = timedelta(seconds=3)
+"""After this, the workflows of a worker that was killed go on at another."""
 RETRY_SECONDS: Final = 2.0
 
 _logger = logging.getLogger("worker")
@@ -59,13 +62,14 @@ def build_worker(client: Client, server: Server, pool: ChunkPool, settings: Sett
             indexing.index_shard,
             indexing.publish,
             indexing.abandon,
-            ReconcileActivities(Reconciler(client, server)).reconcile,
+            ReconcileActivities(Reconciler(TemporalJobs(client), server)).reconcile,
         ],
         interceptors=[ActivityEnvironment()],
         workflow_runner=SandboxedWorkflowRunner(
             restrictions=SandboxRestrictions.default.with_passthrough_modules("verdex", "activities")
         ),
         max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
+        sticky_queue_schedule_to_start_timeout=STICKY,
         graceful_shutdown_timeout=DRAIN,
     )
 
@@ -145,4 +149,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    temporal.leave(main())

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Final
 
 from opentelemetry import trace
@@ -15,6 +14,7 @@ from verdex.indexing.preflight import check_root
 from verdex.indexing.scan import scan_repository
 from verdex.indexing.shard import index_shard
 from verdex.settings import Settings
+from verdex.sources.paths import to_path
 from verdex.storage import publish
 from verdex.storage.database import Server
 from verdex.storage.manifests import Manifests
@@ -41,7 +41,7 @@ class IndexingActivities:
     @activity.defn
     async def preflight(self, job: JobIdentity) -> None:
         """Check the repository and the database of its project, before any work is done."""
-        await asyncio.to_thread(check_root, Path(job.repo_path), self._settings.allowed_roots)
+        await asyncio.to_thread(check_root, to_path(job.repo_path), self._settings.allowed_roots)
         database = await self._projects.database(job.project_id)
         await migrate(database, "project")
 

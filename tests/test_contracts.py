@@ -11,7 +11,6 @@ TEMPORAL_ID_CHARACTERS = 255
 """What the visibility store of Temporal takes."""
 
 
-@pytest.mark.xfail(reason="the example of index_workflow_id shows another digest")
 def test_the_examples_in_the_docstrings_are_true():
     found = doctest.testmod(contracts)
     assert found.attempted > 0

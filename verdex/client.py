@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 from uuid import UUID, uuid4
@@ -10,24 +12,28 @@ from opentelemetry import trace
 from pydantic import ValidationError
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError
 
 from verdex import temporal
 from verdex.contracts import (
     DEFAULT_PROJECT,
     INDEX_REPOSITORY,
-    JOB_STATE_QUERY,
     TERMINAL,
     FileOutcome,
     IndexRequest,
     Job,
-    JobState,
     JobStatus,
     Outcome,
     index_workflow_id,
 )
-from verdex.errors import DatabaseUnavailable, JobNotFound, RepositoryError, TransientError
+from verdex.errors import (
+    DatabaseUnavailable,
+    JobNotFound,
+    ProjectNameInvalid,
+    RepositoryError,
+    TemporalUnavailable,
+    TransientError,
+)
 from verdex.reconcile import Reconciler
 from verdex.settings import Settings
 from verdex.sources.paths import to_text
@@ -35,10 +41,11 @@ from verdex.storage.database import Server
 from verdex.storage.manifests import Manifests
 from verdex.storage.projects import Projects
 from verdex.storage.registry import Registry
+from verdex.temporal_jobs import STARTER, TemporalJobs
 
 NO_POLLER: Final = "no worker is polling"
-_STARTER: Final = "starter"
-"""In the memo of a workflow: who started it, to tell a new job from one that ran already."""
+TASK_TIMEOUT: Final = timedelta(seconds=5)
+"""After this, a workflow task that a killed worker had goes to another. It takes milliseconds, if nothing is wrong."""
 _tracer = trace.get_tracer(__name__)
 
 
@@ -59,7 +66,8 @@ class Verdex:
         self._server = server
         self._settings = settings
         self._registry = Registry(server.registry)
-        self._reconciler = Reconciler(client, server)
+        self._temporal = TemporalJobs(client)
+        self._reconciler = Reconciler(self._temporal, server)
         self.projects = Projects(server)
 
     @classmethod
@@ -87,24 +95,27 @@ class Verdex:
 
         Raises:
             RepositoryError: the path cannot name a repository at all; what is wrong with the tree itself fails the job.
+            ProjectNameInvalid: nor can the name be that of a project.
             TemporalUnavailable
         """
         request = self._request(Path(path), project_id, force_reindex)
-        workflow_id, token = index_workflow_id(project_id, request.repo_path), uuid4().hex
+        workflow_id, starter = index_workflow_id(project_id, request.repo_path), uuid4().hex
         with _tracer.start_as_current_span("start job", kind=trace.SpanKind.PRODUCER), temporal.translated():
             handle = await self._client.start_workflow(
                 INDEX_REPOSITORY,
                 request,
                 id=workflow_id,
                 task_queue=self._settings.task_queue,
+                task_timeout=TASK_TIMEOUT,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 static_summary=f"Index {request.repo_path[-40:]}",
-                memo={_STARTER: token},
+                memo={STARTER: starter},
                 rpc_timeout=temporal.RPC_TIMEOUT,
             )
         job_id = handle.first_execution_run_id or ""
-        return Started(job_id, workflow_id, already_running=await self._starter(workflow_id, job_id) != token)
+        found = await self._temporal.starter(workflow_id, job_id)
+        return Started(job_id, workflow_id, already_running=found != starter)
 
     def _request(self, path: Path, project_id: str, force_reindex: bool) -> IndexRequest:
         try:
@@ -115,14 +126,13 @@ class Verdex:
                 blocked_limit_seconds=self._settings.blocked_limit_seconds,
             )
         except ValidationError as error:
-            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            wrong = error.errors()[0]
+            if wrong["loc"] == ("project_id",):
+                raise ProjectNameInvalid(f"{project_id!r} cannot name a project") from None
+            reason = wrong["msg"].removeprefix("Value error, ")
         except (ValueError, RuntimeError) as error:  # a NUL in it, or the home directory of nobody
             reason = str(error)
         raise RepositoryError(f"{str(path)!r} cannot be indexed: {reason}")
-
-    async def _starter(self, workflow_id: str, job_id: str) -> object:
-        workflow = await self._reconciler.describe(workflow_id, job_id)
-        return (await workflow.memo()).get(_STARTER) if workflow else None
 
     async def job(self, job_id: str) -> Job:
         """A job as it is now: the row, compared with Temporal unless it is terminal.
@@ -132,58 +142,41 @@ class Verdex:
         Raises:
             JobNotFound, DatabaseUnavailable, TemporalUnavailable
         """
+        job_id = _checked(job_id)
         try:
-            row = await self._registry.job(_checked(job_id))
+            row = await self._registry.job(job_id)
         except DatabaseUnavailable as error:
-            return await self._job_without_registry(job_id, str(error))
+            return await self._job_without_registry(job_id, error)
         if row is not None and row.is_terminal:
             return row
-        return await self._unfinished(row or await self._job_without_row(job_id))
+        return await self._unfinished(row or await self._started(job_id))
 
     async def _unfinished(self, job: Job) -> Job:
         if await self._reconciler.reconcile(job):
-            return await self._recorded(job.job_id)
+            return await self._registry.job(job.job_id) or job
         current = await self._registry.job(job.job_id) or job
         if current.status == "pending" and not await temporal.has_poller(self._client, self._settings.task_queue):
             return current.model_copy(update={"status_message": NO_POLLER})
         return current
 
-    async def _recorded(self, job_id: str) -> Job:
-        job = await self._registry.job(job_id)
+    async def _started(self, job_id: str) -> Job:
+        """A job that no worker has taken up yet: all there is stands in Temporal."""
+        job = await self._temporal.find(job_id)
         if job is None:
-            raise JobNotFound(f"there is no job {job_id}")
+            raise JobNotFound(f"there is no job {job_id} (list them with: verdex jobs)")
         return job
 
-    async def _job_without_row(self, job_id: str) -> Job:
-        """A job that no worker has taken up yet: all there is stands in Temporal."""
-        with temporal.translated():
-            async for found in self._client.list_workflows(f"RunId = '{job_id}'", limit=1):
-                request = await self._reconciler.request(found.id, job_id)
-                if found.workflow_type == INDEX_REPOSITORY and request is not None:
-                    return Job(
-                        job_id=job_id,
-                        workflow_id=found.id,
-                        status="pending",
-                        created_at=found.start_time,
-                        **request.model_dump(include={"project_id", "repo_path", "force_reindex"}),
-                    )
-        raise JobNotFound(f"there is no job {job_id} (list them with: verdex jobs)")
-
-    async def _job_without_registry(self, job_id: str, reason: str) -> Job:
+    async def _job_without_registry(self, job_id: str, unavailable: DatabaseUnavailable) -> Job:
         """While the registry is away, the workflow itself knows best; it cannot end without the registry."""
         try:
-            job = await self._job_without_row(job_id)
-            handle = self._client.get_workflow_handle(job.workflow_id, run_id=job_id)
-            with temporal.translated():
-                state: JobState = await handle.query(
-                    JOB_STATE_QUERY, result_type=JobState, rpc_timeout=temporal.RPC_TIMEOUT
-                )
-        except (JobNotFound, TemporalError, TransientError):
-            raise DatabaseUnavailable(reason) from None
-        if state.status in TERMINAL:
-            raise DatabaseUnavailable(reason)
-        blocked = state.model_copy(update={"status": "blocked", "status_message": state.status_message or reason})
-        return job.model_copy(update=blocked.model_dump())
+            job = await self._started(job_id)
+        except (JobNotFound, TransientError):
+            raise unavailable from None
+        state = await self._temporal.state(job)
+        if state is None or state.status in TERMINAL:
+            raise unavailable
+        reason = state.status_message or str(unavailable)
+        return job.model_copy(update={**state.model_dump(), "status": "blocked", "status_message": reason})
 
     async def follow(self, job_id: str, *, interval: float = 0.25) -> AsyncIterator[Job]:
         """The job again and again, every `interval` seconds and at its end, which is the last.
@@ -192,7 +185,7 @@ class Verdex:
             TransientError: a part does not answer; the job goes on, and can be followed again.
         """
         job = await self.job(job_id)
-        ended = asyncio.create_task(self._wait_for_end(job.workflow_id, job_id))
+        ended = asyncio.create_task(self._wait_for_end(job.workflow_id, job.job_id))
         try:
             while not job.is_terminal:
                 yield job
@@ -227,7 +220,20 @@ class Verdex:
         """
         await self._reconciler.reconcile_all()
         path = None if repo_path is None else _repo_path(Path(repo_path))
-        return await self._registry.jobs(project_id=project_id, status=status, repo_path=path, limit=limit)
+        recorded = await self._registry.jobs(project_id=project_id, status=status, repo_path=path, limit=limit)
+        wanted = {"project_id": project_id, "status": status, "repo_path": path}
+        found = [*await self._not_taken_up(), *recorded]
+        matching = [job for job in found if all(value in {None, getattr(job, name)} for name, value in wanted.items())]
+        return sorted(matching, key=attrgetter("created_at"), reverse=True)[:limit]
+
+    async def _not_taken_up(self) -> list[Job]:
+        """The jobs that no worker has taken up yet."""
+        recorded = {job.job_id for job in await self._registry.unfinished()}
+        try:
+            found = await self._temporal.open_jobs(self._settings.task_queue, known=recorded)
+        except TemporalUnavailable:
+            return []  # no row that is shown depends on it: those that have not ended were compared before
+        return [job for job in found if await self._registry.job(job.job_id) is None]
 
     async def cancel(self, job_id: str) -> Job:
         """Ask the workflow of a job to stop; the job as it was when asked. A job that has ended is left alone.
@@ -237,7 +243,7 @@ class Verdex:
         """
         job = await self.job(job_id)
         if not job.is_terminal:
-            handle = self._client.get_workflow_handle(job.workflow_id, run_id=job_id)
+            handle = self._client.get_workflow_handle(job.workflow_id, run_id=job.job_id)
             with temporal.unless_gone():
                 await handle.cancel(rpc_timeout=temporal.RPC_TIMEOUT)
         return job
@@ -250,7 +256,7 @@ class Verdex:
         """
         job = await self.job(job_id)
         database = await self.projects.database(job.project_id)
-        return await Manifests(database).outcomes(job_id, outcome)
+        return await Manifests(database).outcomes(job.job_id, outcome)
 
 
 def _repo_path(path: Path) -> str:

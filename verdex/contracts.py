@@ -30,7 +30,7 @@ def index_workflow_id(project_id: str, repo_path: str) -> str:
     """Id of the workflow that indexes a repository: readable, bounded, one for each project and path.
 
     >>> index_workflow_id("default", "/srv/code/verdex")
-    'index:default:verdex:6a5be1c1cec6'
+    'index:default:verdex:eaa93f9ac69e'
     """
     digest = hashlib.sha256(f"{project_id}\0{repo_path}".encode()).hexdigest()[:12]
     name = PurePosixPath(repo_path).name.encode()[:80].decode(errors="ignore")  # Temporal allows 255 bytes
@@ -40,7 +40,7 @@ def index_workflow_id(project_id: str, repo_path: str) -> str:
 def project_of(workflow_id: str) -> str | None:
     """The project in the id of an indexing workflow; None for other ids.
 
-    >>> project_of("index:default:verdex:6a5be1c1cec6")
+    >>> project_of("index:default:verdex:eaa93f9ac69e")
     'default'
     """
     kind, _, rest = workflow_id.partition(":")

@@ -1,24 +1,18 @@
 """Rows whose workflow is gone: no job outlives its workflow, whatever closed it."""
 
 import logging
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from temporalio.client import (
-    Client,
-    WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
-    WorkflowHistoryEventFilterType,
-)
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 
-from verdex import temporal
-from verdex.contracts import IndexRequest, IndexResult, Job, JobIdentity, JobRecord, JobState, JobStatus
+from verdex.contracts import IndexResult, Job, JobIdentity, JobRecord, JobState, JobStatus
 from verdex.errors import DatabaseNotFound, JobConflict, SettingsError, TemporalUnavailable
 from verdex.storage import publish
 from verdex.storage.database import Server
 from verdex.storage.projects import database_name
 from verdex.storage.registry import Registry
+from verdex.temporal_jobs import TemporalJobs
 
 LAST_REVISION: Final = 2**31 - 1
 _ENDED_WITHOUT_RECORD: Final = {
@@ -36,9 +30,9 @@ _logger = logging.getLogger(__name__)
 class Reconciler:
     """Compares rows that have not ended with Temporal, and ends those whose workflow has."""
 
-    def __init__(self, client: Client, server: Server) -> None:
+    def __init__(self, jobs: TemporalJobs, server: Server) -> None:
         """`server` holds the registry and the databases of the projects."""
-        self._client = client
+        self._temporal = jobs
         self._server = server
         self._registry = Registry(server.registry)
 
@@ -67,7 +61,7 @@ class Reconciler:
         Raises:
             TemporalUnavailable, DatabaseUnavailable
         """
-        workflow = await self.describe(job.workflow_id, job.job_id)
+        workflow = await self._temporal.describe(job.workflow_id, job.job_id)
         if workflow is not None and workflow.status == WorkflowExecutionStatus.RUNNING:
             return False
         current = await self._registry.job(job.job_id)  # the workflow may have recorded its end just now
@@ -75,23 +69,6 @@ class Reconciler:
             return False
         await self._end(job, workflow)
         return True
-
-    async def describe(self, workflow_id: str, run_id: str) -> WorkflowExecutionDescription | None:
-        """What Temporal knows of a run; None if nothing."""
-        handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
-        with temporal.unless_gone():
-            return await handle.describe(rpc_timeout=temporal.RPC_TIMEOUT)
-        return None
-
-    async def request(self, workflow_id: str, run_id: str) -> IndexRequest | None:
-        """The input that a run was started with; None where it is not that of a job."""
-        handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
-        with temporal.unless_gone():
-            async for event in handle.fetch_history_events(page_size=1):
-                payloads = event.workflow_execution_started_event_attributes.input.payloads
-                with suppress(ValueError):
-                    return IndexRequest.model_validate_json(payloads[0].data if payloads else b"")
-        return None
 
     async def _end(self, job: Job, workflow: WorkflowExecutionDescription | None) -> None:
         published = await self._withdraw(job)
@@ -136,21 +113,7 @@ class Reconciler:
             return "Cancelled", "cancelled before the job recorded it"
         status = workflow.status or WorkflowExecutionStatus.COMPLETED
         error_type, message = _ENDED_WITHOUT_RECORD[status]
-        return error_type, message + await self._last_words(workflow)
-
-    async def _last_words(self, workflow: WorkflowExecutionDescription) -> str:
-        """Who terminated a workflow and why, or what failed it; empty for other ends."""
-        handle = self._client.get_workflow_handle(workflow.id, run_id=workflow.run_id)
-        closing = WorkflowHistoryEventFilterType.CLOSE_EVENT
-        with temporal.unless_gone():
-            async for event in handle.fetch_history_events(event_filter_type=closing):
-                if event.HasField("workflow_execution_terminated_event_attributes"):
-                    terminated = event.workflow_execution_terminated_event_attributes
-                    reason = f": {terminated.reason}" if terminated.reason else ""
-                    return f" by {terminated.identity or 'somebody'}{reason}"
-                failure = event.workflow_execution_failed_event_attributes.failure.message
-                return f": {failure}" if failure else ""
-        return ""
+        return error_type, message + await self._temporal.last_words(workflow)
 
 
 def _identity(job: Job) -> JobIdentity:

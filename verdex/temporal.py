@@ -1,9 +1,12 @@
 """The connection to the Temporal service, and its errors in verdex's own terms."""
 
+import atexit
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -40,6 +43,8 @@ def translated() -> Iterator[None]:
         if error.status == RPCStatusCode.NOT_FOUND and "namespace" in error.message.lower():
             raise SettingsError(f"TEMPORAL_NAMESPACE is wrong: {error.message}") from error
         raise
+    except ValueError as error:  # at the first call of a lazy client
+        raise SettingsError(f"TEMPORAL_ADDRESS is {_config().get('target_host')!r}: {error}") from None
     except RuntimeError as error:
         if "Failed client connect" not in str(error):
             raise
@@ -64,6 +69,14 @@ def _config(environment: Mapping[str, str] | None = None) -> ClientConnectConfig
         raise SettingsError(f"Temporal's configuration cannot be read: {error}") from None
     config.setdefault("target_host", DEFAULT_ADDRESS)
     return config
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once: as Python tears itself down, threads of Temporal's client can still abort it."""
+    atexit._run_exitfuncs()  # noqa: SLF001  (exporters and coverage count on it; there is no public name)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def connect(*, lazy: bool = False, environment: Mapping[str, str] | None = None) -> Client:

@@ -161,7 +161,7 @@ def _identity(request: IndexRequest, span: Span) -> JobIdentity:
         repo_path=request.repo_path,
         force_reindex=request.force_reindex,
         trace_id=_trace_id(span) or info.run_id.replace("-", ""),  # as long as a trace id
-        created_at=info.start_time,
+        created_at=info.workflow_start_time,
     )
 
 

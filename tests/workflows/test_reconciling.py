@@ -30,6 +30,7 @@ from verdex.contracts import (
 )
 from verdex.errors import DatabaseRefused
 from verdex.reconcile import Reconciler
+from verdex.temporal_jobs import TemporalJobs
 from worker import RECONCILE_EVERY, _schedule_reconciliation
 
 
@@ -272,7 +273,7 @@ async def test_a_row_that_cannot_be_ended_does_not_hold_up_the_others(
     await server.forget("cb_proj_closed")
     async with server.registry.connection() as connection:
         await connection.execute("ALTER DATABASE cb_proj_closed ALLOW_CONNECTIONS false")
-        assert await Reconciler(client, server).reconcile_all() == 1
+        assert await Reconciler(TemporalJobs(client), server).reconcile_all() == 1
         assert_terminated(await verdex.job(started[1].job_id))
         await connection.execute("ALTER DATABASE cb_proj_closed ALLOW_CONNECTIONS true")
     assert_terminated(await verdex.job(started[0].job_id))

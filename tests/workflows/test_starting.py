@@ -64,6 +64,18 @@ async def test_twenty_starts_at_once_are_one_job(verdex, run_worker, held_up, ga
         assert len(await verdex.jobs()) == 1
 
 
+async def test_a_job_that_no_worker_has_taken_up_is_in_the_list(verdex, repository, eventually):
+    started = await verdex.index(repository)
+
+    async def listed():
+        return [job.job_id for job in await verdex.jobs(status="pending", repo_path=repository)] == [started.job_id]
+
+    await eventually(listed)
+    assert await verdex.jobs(project_id="another") == []
+    assert await verdex.jobs(status="running") == []
+    await verdex.cancel(started.job_id.upper())
+
+
 async def test_a_start_after_the_end_is_another_job(verdex, worker, repository, finished):
     first = await finished((await verdex.index(repository)).job_id)
     started = await verdex.index(repository, force_reindex=True)

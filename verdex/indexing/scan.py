@@ -8,6 +8,7 @@ from typing import Final
 
 from verdex.contracts import Scan
 from verdex.indexing.chunking import PIPELINE_VERSION
+from verdex.sources.paths import to_path
 from verdex.sources.working_tree import SourceFile, scan
 from verdex.storage.database import Database
 from verdex.storage.manifests import Manifests, ScannedFile
@@ -27,7 +28,7 @@ async def scan_repository(
     manifests = Manifests(database)
     manifest = await manifests.open(job_id, repo_path, force_reindex=force_reindex, pipeline_version=PIPELINE_VERSION)
     if not await manifests.is_planned(manifest.manifest_id):
-        await manifests.plan(manifest.manifest_id, _files(Path(repo_path), max_file_bytes))
+        await manifests.plan(manifest.manifest_id, _files(to_path(repo_path), max_file_bytes))
     total, _ = await manifests.progress(manifest.manifest_id)
     shards = await manifests.shards_left(manifest.manifest_id)
     return Scan(manifest=manifest, files_total=total, shards=shards)

@@ -12,6 +12,7 @@ from verdex.indexing.languages import language_of
 from verdex.indexing.pool import ChunkPool, ParserCrashed, Source
 from verdex.indexing.text import NotText, decode
 from verdex.sources.errors import FileError, FileTooLarge, FileVanished, NotARegularFile
+from verdex.sources.paths import to_path
 from verdex.sources.working_tree import read
 from verdex.storage import blobs
 from verdex.storage.blobs import BlobKey
@@ -54,7 +55,7 @@ async def index_shard(
     manifest = shard.manifest
     left = await Manifests(database).files_left(manifest.manifest_id, shard.shard)
     for batch in _batches(left):
-        files = await asyncio.to_thread(_read_all, Path(manifest.repo_path), batch, max_file_bytes)
+        files = await asyncio.to_thread(_read_all, to_path(manifest.repo_path), batch, max_file_bytes)
         await _store(database, pool, manifest.manifest_id, files)
         await on_batch()
 

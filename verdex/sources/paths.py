@@ -3,7 +3,9 @@
 Ordinary UTF-8 names stay as they are. A backslash becomes two, a byte that is not part of valid UTF-8 becomes `\\xNN`.
 """
 
+import os
 import re
+from pathlib import Path
 
 _ESCAPE = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
 
@@ -11,6 +13,11 @@ _ESCAPE = re.compile(rb"\\(?:\\|x([0-9a-f]{2}))")
 def to_text(path: bytes) -> str:
     """Give the path as text without surrogates; distinct paths give distinct texts."""
     return path.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+def to_path(text: str) -> Path:
+    """The path that `to_text` gave as `text`, for calls of the operating system."""
+    return Path(os.fsdecode(to_bytes(text)))
 
 
 def to_bytes(text: str) -> bytes:

@@ -1,0 +1,162 @@
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def pending(stack, write, scratch: Path):
+    """The id of a job that no worker takes up, and the worker, which is stopped."""
+    repository = write(scratch / "pending", {"a.py": "a = 1\n"})
+    worker = stack.processes()["worker"]
+    worker.suspend()
+    yield stack("index", repository, "--no-wait", "--json").json["job_id"], worker
+    worker.resume()
+
+
+def test_status_shows_the_job_and_its_exit_code_says_how_it_ended(stack, first):
+    job = first.json
+    shown, told = stack("status", job["job_id"], "--json"), stack("status", job["job_id"])
+    assert (shown.code, told.code) == (0, 0)
+    assert shown.json == job
+    for part in ("completed", job["job_id"], job["repo_path"], job["trace_id"], job["workflow_id"]):
+        assert part in told.out
+
+
+def test_psql_as_up_prints_it_sees_what_the_command_says(stack, tree: Path):
+    job = stack("index", tree, "--json").json
+    psql = stack("up").out.splitlines()[1]
+    query = "SELECT status, error_message, files_indexed FROM indexing_jobs ORDER BY created_at DESC LIMIT 1;"
+    found = subprocess.run([*shlex.split(psql), "-At", "-c", query], capture_output=True, text=True, check=True).stdout
+    assert found == f"{job['status']}|{job['error_message'] or ''}|{job['files_indexed']}\n"
+
+
+def test_jobs_lists_the_newest_first_as_many_as_asked_for(stack, tree: Path):
+    newest = stack("index", tree, "--json").json
+    listed = stack("jobs", "--limit", 2, "--json").json
+    assert len(listed) == 2
+    assert listed[0] == newest
+    assert listed[0]["created_at"] >= listed[1]["created_at"]
+
+
+def test_jobs_can_be_filtered_by_status_repository_and_project(stack, first, tree: Path):
+    failed = stack("index", "/nowhere", "--json").json
+    by_status = stack("jobs", "--status", "failed", "--json").json
+    assert failed in by_status
+    assert {job["status"] for job in by_status} == {"failed"}
+    by_path = stack("jobs", "--repo", ".", "--limit", 1000, "--json", cwd=tree).json
+    assert first.json in by_path
+    assert {job["repo_path"] for job in by_path} == {str(tree)}
+    assert stack("jobs", "--project", "nobodys", "--json").json == []
+
+
+def test_jobs_for_people_are_one_line_each(stack, tree: Path):
+    assert stack("index", tree).code == 0
+    line = stack("jobs", "--limit", 1).out
+    assert re.fullmatch(rf"[0-9a-f-]{{36}}  [\d-]+ [\d:]+  completed +default  {tree}  4 files, [\d.]+ s\n", line)
+    assert "no jobs" in stack("jobs", "--project", "nobodys").out
+
+
+def test_files_of_a_job_and_of_its_path_are_the_same(stack, tree: Path):
+    job = stack("index", tree, "--json").json
+    of_job, of_path = stack("files", job["job_id"], "--json").json, stack("files", tree, "--json").json
+    assert of_job == of_path
+    assert len(of_job) == job["files_total"]
+    assert {"path", "size", "outcome", "reason"} == set(of_job[0])
+
+
+def test_files_can_be_filtered_by_outcome_and_say_the_reason(stack, first):
+    assert re.fullmatch(
+        r"skipped  image\.bin  \(.*\)\n", stack("files", first.json["job_id"], "--outcome", "skipped").out
+    )
+    assert stack("files", first.json["job_id"], "--outcome", "failed", "--json").json == []
+
+
+def test_trace_draws_the_steps_of_a_job(stack, first, eventually):
+    steps = ("IndexRepository", "preflight", "scan", "index_shard", "publish", "update_registry")
+    drawn = eventually(
+        lambda: (out := stack("trace", first.json["job_id"]).out) and all(step in out for step in steps) and out
+    )
+    assert "├── " in drawn
+
+
+def test_the_trace_of_a_failed_job_shows_the_error_in_its_place(stack, eventually):
+    job_id = stack("index", "/nowhere", "--json").json["job_id"]
+    drawn = eventually(lambda: (out := stack("trace", job_id).out) and "IndexRepository" in out and out)
+    assert "/nowhere does not exist" in drawn[drawn.index("preflight") :]
+
+
+def test_trace_as_json_is_otlp_with_the_trace_id_of_the_job(stack, first):
+    document = stack("trace", first.json["job_id"], "--json").json
+    spans = [
+        span for resource in document["resourceSpans"] for scope in resource["scopeSpans"] for span in scope["spans"]
+    ]
+    assert {span["traceId"] for span in spans} == {first.json["trace_id"]}
+    assert "IndexRepository" in {span["name"] for span in spans}
+
+
+def test_a_job_that_no_worker_takes_up_is_pending_and_still_running_by_its_exit_code(stack, pending, eventually):
+    job_id, worker = pending
+    shown = stack("status", job_id, "--json")
+    assert (shown.code, shown.json["status"]) == (4, "pending")
+    worker.resume()
+    eventually(lambda: stack("status", job_id).code == 0)
+
+
+def test_a_cancelled_job_says_so_everywhere(stack, pending, eventually):
+    job_id, worker = pending
+    workflow_id = stack("status", job_id, "--json").json["workflow_id"]
+    cancelling = stack.start("cancel", job_id, "--json")
+    place = f"/api/v1/namespaces/default/workflows/{quote(workflow_id, safe='')}?execution.runId={job_id}"
+    eventually(lambda: '"cancelRequested": true' in stack.web(place))
+    worker.resume()
+    out, err = cancelling.communicate(timeout=30)
+    assert (cancelling.returncode, json.loads(out)["status"]) == (0, "cancelled"), err
+    shown = stack("status", job_id)
+    assert shown.code == 3
+    assert shown.out.startswith("cancelled")
+    assert "WORKFLOW_EXECUTION_STATUS_CANCELED" in stack.web(place)
+    again = stack("cancel", job_id, "--json")
+    assert (again.code, again.json["status"]) == (0, "cancelled")
+
+
+def test_projects_are_created_listed_indexed_into_and_dropped(stack, tree: Path):
+    assert "cb_proj_web_shop" in stack("project", "create", "web-shop").out
+    assert [one["id"] for one in stack("project", "list", "--json").json] == ["default", "web-shop"]
+    job = stack("index", tree, "--project", "web-shop", "--json").json
+    assert (job["status"], job["project_id"]) == ("completed", "web-shop")
+    assert len(stack("files", tree, "--project", "web-shop").out.splitlines()) == job["files_total"]
+    assert stack("project", "drop", "web-shop", "--yes").code == 0
+    assert stack("status", job["job_id"], "--json").json == job
+    assert "web-shop" not in stack("project", "list").out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "not-an-id"),
+        ("cancel", UNKNOWN),
+        ("trace", UNKNOWN),
+        ("files", "/never/indexed"),
+        ("project", "create", "No Such Name"),
+        ("project", "drop", "nobodys", "--yes"),
+    ],
+    ids=" ".join,
+)
+def test_what_does_not_exist_is_wrong_usage_in_one_line_that_names_it(stack, arguments):
+    ended = stack(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.count("\n") == 1
+    assert next(part for part in reversed(arguments) if not part.startswith("--")) in ended.err
+
+
+def test_with_json_an_error_is_an_object_on_stdout_as_well(stack):
+    ended = stack("status", UNKNOWN, "--json")
+    assert (ended.code, ended.json["error_type"]) == (2, "JobNotFound")
+    assert UNKNOWN in ended.json["error"]

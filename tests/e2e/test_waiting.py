@@ -1,0 +1,118 @@
+"""What is seen while a job runs, and what Ctrl-C does."""
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import termios
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+def started(line: str) -> str:
+    """The id of the job, as the command says it first."""
+    return line.removeprefix("verdex: job ").rstrip()
+
+
+@pytest.fixture(scope="session")
+def large(scratch: Path, write):
+    """A repository that takes some seconds: 400 different files, 5 MB."""
+    body = "".join(f"def function_{n}(argument):\n    return argument + {n}\n\n\n" for n in range(230))
+    return write(scratch / "large", {f"module_{n}.py": f"number = {n}\n{body}" for n in range(400)})
+
+
+class Terminal:
+    """The screen of a pseudo-terminal, as all that was ever written to it."""
+
+    def __init__(self) -> None:
+        self._master, self.end = pty.openpty()
+        fcntl.ioctl(self.end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.text = ""
+
+    def read(self) -> bool:
+        """Whether there was more to read."""
+        try:
+            read = os.read(self._master, 65536)
+        except OSError:  # Linux says so when the other end is closed
+            return False
+        self.text += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", read.decode(errors="replace"))
+        return bool(read)
+
+    def close(self) -> None:
+        os.close(self._master)
+
+
+@pytest.fixture
+def terminal():
+    made = Terminal()
+    yield made
+    made.close()
+
+
+def test_on_a_terminal_a_bar_shows_phase_files_done_rate_and_time_left(stack, large: Path, terminal):
+    running = stack.start("index", large, stderr=terminal.end)
+    os.close(terminal.end)
+    while terminal.read():
+        pass
+    out, _ = running.communicate(timeout=30)
+    assert (running.returncode, out.startswith("completed  400 files")) == (0, True), terminal.text
+    assert "indexing 400 files" in terminal.text
+    done = {int(found[1]) for found in re.finditer(r"(\d+)/400", terminal.text)}
+    assert any(0 < some < 400 for some in done)
+    assert re.search(r"\d+ files/s", terminal.text)
+    assert re.search(r"left \d:\d\d:\d\d", terminal.text)
+    assert "Traceback" not in terminal.text
+
+
+@pytest.fixture
+def waiting(stack, write, scratch: Path):
+    """A command that waits for a job, and the worker, which is stopped before it."""
+    worker = stack.processes()["worker"]
+    worker.suspend()
+    running = stack.start("index", write(scratch / "waiting", {"a.py": "a = 1\n"}))
+    yield running, worker
+    with suppress(psutil.NoSuchProcess):
+        worker.resume()
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(stack, waiting, eventually):
+    running, worker = waiting
+    job_id = started(running.stderr.readline())
+    assert running.stderr.readline() == "verdex: pending\n"
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=30)
+    assert (running.returncode, out) == (4, "")
+    assert err.strip() == (
+        f"verdex: the job goes on. Follow it: verdex status {job_id} · stop it: verdex cancel {job_id}"
+    )
+    worker.resume()
+    eventually(lambda: stack("status", job_id).code == 0)
+
+
+def test_a_second_index_of_the_same_repository_follows_the_job_that_runs(stack, waiting, scratch: Path):
+    running, worker = waiting
+    job_id = started(running.stderr.readline())
+    second = stack("index", scratch / "waiting", "--no-wait", "--json")
+    assert (second.code, second.json["job_id"]) == (4, job_id)
+    assert "indexes this repository already" in second.err
+    worker.resume()
+    running.communicate(timeout=30)
+    assert running.returncode == 0
+
+
+def test_the_command_that_waits_starts_a_killed_worker_again_and_the_job_completes(stack, waiting, runs, eventually):
+    running, worker = waiting
+    assert started(running.stderr.readline())
+    parsers = worker.children()
+    worker.kill()
+    out, err = running.communicate(timeout=30)
+    assert running.returncode == 0, err
+    assert out.startswith("completed")
+    assert "starting the worker" in err
+    assert stack.processes()["worker"].pid != worker.pid
+    eventually(lambda: not any(map(runs, parsers)))

@@ -1,0 +1,102 @@
+"""What Temporal alone knows of jobs: their workflows, before, beside and after their rows."""
+
+from collections.abc import AsyncIterator, Container
+from contextlib import suppress
+from typing import Final
+
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowHistoryEventFilterType,
+)
+from temporalio.exceptions import TemporalError
+
+from verdex import temporal
+from verdex.contracts import INDEX_REPOSITORY, JOB_STATE_QUERY, IndexRequest, Job, JobState
+from verdex.errors import TransientError
+
+STARTER: Final = "starter"
+"""In the memo of a workflow: who started it, to tell a new job from one that ran already."""
+
+
+class TemporalJobs:
+    """Reads Temporal; every method raises TemporalUnavailable where that does not answer."""
+
+    def __init__(self, client: Client) -> None:
+        """Read through `client`."""
+        self._client = client
+
+    async def describe(self, workflow_id: str, run_id: str) -> WorkflowExecutionDescription | None:
+        """What Temporal knows of a run; None if nothing."""
+        handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
+        with temporal.unless_gone():
+            return await handle.describe(rpc_timeout=temporal.RPC_TIMEOUT)
+        return None
+
+    async def starter(self, workflow_id: str, run_id: str) -> object:
+        """Who started a run, as its memo says; None where that is not told."""
+        workflow = await self.describe(workflow_id, run_id)
+        return (await workflow.memo()).get(STARTER) if workflow else None
+
+    async def find(self, job_id: str) -> Job | None:
+        """A job by its id alone, as it was started; None if no workflow is a job by that id."""
+        async for job in self._list(f"RunId = '{job_id}'"):
+            return job
+        return None
+
+    async def open_jobs(self, task_queue: str, known: Container[str]) -> list[Job]:
+        """The jobs of a task queue, as they were started, whose workflow runs, but for those whose id is known."""
+        condition = f"ExecutionStatus = 'Running' AND TaskQueue = '{task_queue}'"
+        return [job async for job in self._list(condition, known)]
+
+    async def state(self, job: Job) -> JobState | None:
+        """What the workflow of a job says that it is doing; None where it cannot be asked."""
+        handle = self._client.get_workflow_handle(job.workflow_id, run_id=job.job_id)
+        try:
+            with temporal.translated():
+                answer = await handle.query(JOB_STATE_QUERY, rpc_timeout=temporal.RPC_TIMEOUT)
+                return JobState.model_validate(answer)
+        except (TemporalError, TransientError):
+            return None
+
+    async def last_words(self, workflow: WorkflowExecutionDescription) -> str:
+        """Who terminated a workflow and why, or what failed it; empty for other ends."""
+        handle = self._client.get_workflow_handle(workflow.id, run_id=workflow.run_id)
+        closing = WorkflowHistoryEventFilterType.CLOSE_EVENT
+        with temporal.unless_gone():
+            async for event in handle.fetch_history_events(event_filter_type=closing):
+                if event.HasField("workflow_execution_terminated_event_attributes"):
+                    terminated = event.workflow_execution_terminated_event_attributes
+                    reason = f": {terminated.reason}" if terminated.reason else ""
+                    return f" by {terminated.identity or 'somebody'}{reason}"
+                failure = event.workflow_execution_failed_event_attributes.failure.message
+                return f": {failure}" if failure else ""
+        return ""
+
+    async def _list(self, condition: str, known: Container[str] = ()) -> AsyncIterator[Job]:
+        query = f"WorkflowType = '{INDEX_REPOSITORY}' AND {condition}"
+        with temporal.translated():
+            async for found in self._client.list_workflows(query):
+                if found.run_id not in known and (request := await self._request(found)):
+                    yield _as_started(found, request)
+
+    async def _request(self, workflow: WorkflowExecution) -> IndexRequest | None:
+        """The input that a run was started with; None where it is not that of a job."""
+        handle = self._client.get_workflow_handle(workflow.id, run_id=workflow.run_id)
+        with temporal.unless_gone():
+            async for event in handle.fetch_history_events(page_size=1):
+                payloads = event.workflow_execution_started_event_attributes.input.payloads
+                with suppress(ValueError):
+                    return IndexRequest.model_validate_json(payloads[0].data if payloads else b"")
+        return None
+
+
+def _as_started(workflow: WorkflowExecution, request: IndexRequest) -> Job:
+    return Job(
+        job_id=workflow.run_id,
+        workflow_id=workflow.id,
+        status="pending",
+        created_at=workflow.start_time,
+        **request.model_dump(include={"project_id", "repo_path", "force_reindex"}),
+    )
