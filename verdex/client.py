@@ -22,6 +22,7 @@ from verdex.contracts import (
     FileOutcome,
     IndexRequest,
     Job,
+    JobEvent,
     JobStatus,
     Outcome,
     index_workflow_id,
@@ -177,6 +178,14 @@ class Verdex:
             raise unavailable
         reason = state.status_message or str(unavailable)
         return job.model_copy(update={**state.model_dump(), "status": "blocked", "status_message": reason})
+
+    async def events(self, job_id: str) -> list[JobEvent]:
+        """What happened to a job, the oldest first; nothing before a worker has taken it up.
+
+        Raises:
+            JobNotFound, DatabaseUnavailable, TemporalUnavailable
+        """
+        return await self._registry.events((await self.job(job_id)).job_id)
 
     async def follow(self, job_id: str, *, interval: float = 0.25) -> AsyncIterator[Job]:
         """The job again and again, every `interval` seconds and at its end, which is the last.

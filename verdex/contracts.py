@@ -192,6 +192,16 @@ class Job(Model):
         return self.status in TERMINAL
 
 
+class JobEvent(Model):
+    """Something that happened to a job: it was created, changed its status or phase, or was held up again."""
+
+    at: datetime
+    event: Literal["created", "running", "blocked", "completed", "failed", "cancelled"]
+    phase: Phase | None = None
+    attempt: int = 1
+    message: str | None = None
+
+
 class Manifest(Model):
     """Where the work of a job is kept in the database of its project; what the steps of a job hand on."""
 

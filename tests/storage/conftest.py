@@ -76,6 +76,7 @@ async def registry_url(postgres: Postgres, shared_registry: Database) -> AsyncIt
         for row in await connection.fetch("SELECT datname FROM pg_database WHERE datname LIKE 'cb\\_proj\\_%'"):
             await connection.execute(f'DROP DATABASE "{row["datname"]}" WITH (FORCE)')
         await connection.execute("SET session_replication_role = replica")
+        await connection.execute("DELETE FROM job_events")
         await connection.execute("DELETE FROM indexing_jobs")
         await connection.execute("DELETE FROM projects")
 

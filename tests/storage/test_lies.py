@@ -158,7 +158,7 @@ LIES: Final = {
     "a pending job is deleted": (BEGIN + "DELETE FROM indexing_jobs;", "only_ended_jobs_are_deleted"),
     "a running job is deleted": (RUN + "DELETE FROM indexing_jobs;", "only_ended_jobs_are_deleted"),
     "a blocked job is deleted": (RUN + update(BLOCKED) + "DELETE FROM indexing_jobs;", "only_ended_jobs_are_deleted"),
-    "all jobs are truncated": (RUN + "TRUNCATE indexing_jobs;", "jobs_are_not_truncated"),
+    "all jobs are truncated": (RUN + "TRUNCATE indexing_jobs CASCADE;", "jobs_are_not_truncated"),
     "an upsert ends an ended job": (
         RUN + update(FAILED)
         + insert(PENDING, id="id").replace(";", " ON CONFLICT (id) DO UPDATE SET status = 'running';"),

@@ -13,7 +13,7 @@ from verdex.cli.failures import EXIT_CODES, RUNNING
 from verdex.cli.progress import View, progress
 from verdex.cli.session import Session
 from verdex.client import Started, Verdex
-from verdex.contracts import DEFAULT_PROJECT, FileOutcome, Job, JobStatus, Outcome
+from verdex.contracts import DEFAULT_PROJECT, FileOutcome, Job, JobEvent, JobStatus, Outcome
 from verdex.errors import JobNotFound, StackError, TransientError
 
 CANCEL_SECONDS = 10.0
@@ -108,14 +108,20 @@ def _finish(job: Job, *, as_json: bool) -> NoReturn:
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
+@click.option("--events", "with_events", is_flag=True, help="Also show what happened to it, and when.")
 @_json
-def status(job_id: str, *, as_json: bool) -> NoReturn:
+def status(job_id: str, *, with_events: bool, as_json: bool) -> NoReturn:
     """Show one job as it is now; the exit code says how it ended."""
-    job = session.run(lambda verdex: verdex.job(job_id))
+
+    async def work(verdex: Verdex) -> tuple[Job, list[JobEvent]]:
+        return await verdex.job(job_id), await verdex.events(job_id) if with_events else []
+
+    job, events = session.run(work)
     if as_json:
-        output.show_json(job)
+        told = {"events": [event.model_dump(mode="json") for event in events]} if with_events else {}
+        output.show_document({**job.model_dump(mode="json"), **told})
     else:
-        click.echo(output.details(job))
+        click.echo("\n".join([output.details(job), *map(output.event_line, events)]))
     sys.exit(EXIT_CODES[job.status])
 
 

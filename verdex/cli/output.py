@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from pydantic import BaseModel
 
-from verdex.contracts import FileOutcome, Job, JobStatus
+from verdex.contracts import FileOutcome, Job, JobEvent, JobStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -136,6 +136,13 @@ def details(job: Job) -> str:
     }
     body = "\n".join(f"  {name:<11}{printable(value)}" for name, value in rows.items() if value)
     return f"{headline(job)}\n{body}"
+
+
+def event_line(event: JobEvent) -> str:
+    """Something that happened to a job, with its time of day to the millisecond."""
+    at = event.at.astimezone().isoformat(sep=" ", timespec="milliseconds")[:23]
+    retry = f"attempt {event.attempt}" if event.attempt > 1 else ""
+    return printable("  ".join(filter(None, [f"  {at}", f"{event.event:<9}", event.phase, retry, event.message])))
 
 
 def listing(jobs: Sequence[Job]) -> str:

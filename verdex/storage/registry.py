@@ -5,7 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
-from verdex.contracts import TERMINAL, Counts, Job, JobRecord, JobStatus
+from verdex.contracts import TERMINAL, Counts, Job, JobEvent, JobRecord, JobStatus
 from verdex.errors import JobConflict
 from verdex.storage.database import Connection, Database
 
@@ -110,6 +110,12 @@ class Registry:
         query = f"SELECT {_COLUMNS} FROM indexing_jobs WHERE {where} ORDER BY created_at DESC LIMIT $1"  # noqa: S608
         async with self._database.connection() as connection:
             return [_job(row) for row in await connection.fetch(query, limit, *given.values())]
+
+    async def events(self, job_id: str) -> list[JobEvent]:
+        """What happened to a job, the oldest first; nothing where there is no row."""
+        query = "SELECT at, event, phase, attempt, message FROM job_events WHERE job_id = $1 ORDER BY id"
+        async with self._database.connection() as connection:
+            return [JobEvent.model_validate(dict(row)) for row in await connection.fetch(query, UUID(job_id))]
 
     async def unfinished(self) -> list[Job]:
         """Every job that has not ended, the oldest first."""
