@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from temporalio.client import (
     Client,
@@ -24,8 +24,9 @@ from activities.indexing import IndexingActivities
 from activities.interceptor import HEARTBEAT_SECONDS, ActivityEnvironment
 from activities.reconcile import ReconcileActivities
 from activities.registry import RegistryActivities
+from activities.retention import RetentionActivities
 from verdex import temporal
-from verdex.contracts import RECONCILE_JOBS
+from verdex.contracts import COLLECT_GARBAGE, RECONCILE_JOBS
 from verdex.errors import TransientError, VerdexError
 from verdex.indexing.pool import ChunkPool
 from verdex.reconcile import Reconciler
@@ -35,10 +36,10 @@ from verdex.storage.migrations import migrate
 from verdex.storage.registry import Registry
 from verdex.telemetry import set_up_logging, set_up_tracing
 from verdex.temporal_jobs import TemporalJobs
+from workflows.collect_garbage import CollectGarbage
 from workflows.index_repository import IndexRepository
 from workflows.reconcile_jobs import ReconcileJobs
 
-RECONCILE_EVERY: Final = timedelta(seconds=20)
 DRAIN: Final = timedelta(seconds=5)
 """Time for activities to end by themselves at a shutdown; what breaks off then is taken up by the next worker."""
 STICKY: Final = timedelta(seconds=3)
@@ -48,13 +49,27 @@ RETRY_SECONDS: Final = 2.0
 _logger = logging.getLogger("worker")
 
 
+class Recurring(NamedTuple):
+    """A workflow that a schedule of Temporal's runs while any worker lives, one run at a time."""
+
+    workflow: str
+    every: timedelta
+    timeout: timedelta
+    at_start: bool
+    """Of each worker, too. Where not, one run that was missed while all was down is made up for."""
+
+
+RECONCILIATION: Final = Recurring(RECONCILE_JOBS, timedelta(seconds=20), timedelta(minutes=5), at_start=True)
+COLLECTION: Final = Recurring(COLLECT_GARBAGE, timedelta(hours=1), timedelta(hours=1), at_start=False)
+
+
 def build_worker(client: Client, server: Server, pool: ChunkPool, settings: Settings) -> Worker:
     """A worker for the task queue of the settings, with all workflows and activities."""
     indexing = IndexingActivities(server, pool, settings)
     return Worker(
         client,
         task_queue=settings.task_queue,
-        workflows=[IndexRepository, ReconcileJobs],
+        workflows=[IndexRepository, ReconcileJobs, CollectGarbage],
         activities=[
             RegistryActivities(Registry(server.registry)).update_registry,
             indexing.preflight,
@@ -63,6 +78,7 @@ def build_worker(client: Client, server: Server, pool: ChunkPool, settings: Sett
             indexing.publish,
             indexing.abandon,
             ReconcileActivities(Reconciler(TemporalJobs(client), server)).reconcile,
+            RetentionActivities(server, settings).collect_garbage,
         ],
         interceptors=[ActivityEnvironment()],
         workflow_runner=SandboxedWorkflowRunner(
@@ -110,29 +126,31 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 async def _work(client: Client, server: Server, pool: ChunkPool, settings: Settings, stop: asyncio.Event) -> None:
     async with build_worker(client, server, pool, settings):
-        await _schedule_reconciliation(client, settings)
+        for recurring in (RECONCILIATION, COLLECTION):
+            await _schedule(client, settings, recurring)
         _logger.info("worker is polling", extra={"task_queue": settings.task_queue})
         await stop.wait()
         _logger.info("worker is draining")
 
 
-async def _schedule_reconciliation(client: Client, settings: Settings) -> None:
-    schedule_id = f"{RECONCILE_JOBS}:{settings.task_queue}"
+async def _schedule(client: Client, settings: Settings, recurring: Recurring) -> None:
+    schedule_id = f"{recurring.workflow}:{settings.task_queue}"
     action = ScheduleActionStartWorkflow(
-        RECONCILE_JOBS,
+        recurring.workflow,
         id=schedule_id,
         task_queue=settings.task_queue,
-        execution_timeout=timedelta(minutes=5),
+        execution_timeout=recurring.timeout,
     )
     schedule = Schedule(
         action=action,
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RECONCILE_EVERY)]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=RECONCILE_EVERY),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=recurring.every)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=recurring.every),
     )
     try:
-        await client.create_schedule(schedule_id, schedule, trigger_immediately=True)
+        await client.create_schedule(schedule_id, schedule, trigger_immediately=recurring.at_start)
     except ScheduleAlreadyRunningError:
-        await client.get_schedule_handle(schedule_id).trigger()
+        if recurring.at_start:
+            await client.get_schedule_handle(schedule_id).trigger()
 
 
 def main() -> int:

@@ -21,10 +21,12 @@ def test_without_any_variable_every_setting_has_a_default():
         ("VERDEX_MAX_FILE_BYTES", "32 MB", "valid integer"),
         ("VERDEX_MAX_FAILED_RATIO", "1.5", "less than or equal to 1"),
         ("VERDEX_BLOCKED_LIMIT_SECONDS", "-1", "greater than or equal to 0"),
+        ("VERDEX_RETENTION_DAYS", "-1", "greater than or equal to 0"),
         ("VERDEX_PROCESSES", "none", "valid integer"),
         ("VERDEX_LOG_LEVEL", "loud", "'debug', 'info'"),
         ("VERDEX_HOME", "~nobody-of-that-name/x", "home directory"),
         ("VERDEX_ALLOWED_ROOTS", "/srv:~nobody-of-that-name", "home directory"),
+        ("VERDEX_ALLOWED_ROOTS", "code", "code is not absolute"),
     ],
 )
 def test_a_bad_value_gives_one_line_that_names_the_variable_and_the_fix(monkeypatch, name, value, fix):
@@ -72,7 +74,7 @@ def test_a_directory_has_one_name_however_it_is_written(monkeypatch, tmp_path: P
     (tmp_path / "link").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VERDEX_HOME", "link/home")
-    monkeypatch.setenv("VERDEX_ALLOWED_ROOTS", f"link/a:{tmp_path}/b:")
+    monkeypatch.setenv("VERDEX_ALLOWED_ROOTS", f"{tmp_path}/link/a:{tmp_path}/b:")
     settings = Settings.load()
     assert settings.home == tmp_path / "home"
     assert settings.allowed_roots == (tmp_path / "a", tmp_path / "b")

@@ -25,6 +25,7 @@ from verdex.contracts import (
     JobEvent,
     JobStatus,
     Outcome,
+    Verification,
     index_workflow_id,
 )
 from verdex.errors import (
@@ -43,6 +44,7 @@ from verdex.storage.manifests import Manifests
 from verdex.storage.projects import Projects
 from verdex.storage.registry import Registry
 from verdex.temporal_jobs import STARTER, TemporalJobs
+from verdex.verify import verify
 
 NO_POLLER: Final = "no worker is polling"
 TASK_TIMEOUT: Final = timedelta(seconds=5)
@@ -156,9 +158,16 @@ class Verdex:
         if await self._reconciler.reconcile(job):
             return await self._registry.job(job.job_id) or job
         current = await self._registry.job(job.job_id) or job
-        if current.status == "pending" and not await temporal.has_poller(self._client, self._settings.task_queue):
-            return current.model_copy(update={"status_message": NO_POLLER})
-        return current
+        return await self._waiting(current) if current.status == "pending" else current
+
+    async def _waiting(self, job: Job) -> Job:
+        """A job that no worker has taken up, and the reason, if that is that there is none."""
+        workflow = await self._temporal.describe(job.workflow_id, job.job_id)
+        queue = workflow.task_queue if workflow else self._settings.task_queue
+        if await temporal.has_poller(self._client, queue):
+            return job
+        other = "" if queue == self._settings.task_queue else f' the task queue "{queue}" (VERDEX_TASK_QUEUE)'
+        return job.model_copy(update={"status_message": f"{NO_POLLER}{other}"})
 
     async def _started(self, job_id: str) -> Job:
         """A job that no worker has taken up yet: all there is stands in Temporal."""
@@ -266,6 +275,27 @@ class Verdex:
         job = await self.job(job_id)
         database = await self.projects.database(job.project_id)
         return await Manifests(database).outcomes(job.job_id, outcome)
+
+    async def verify(self, path: Path | str, *, project_id: str = DEFAULT_PROJECT) -> Verification:
+        """Whether what the last completed job claimed of the repository at `path` is true now.
+
+        Source and index are read again, every byte; nothing is written. The source is read by this process, so it has
+        to be on this machine.
+
+        Raises:
+            JobNotFound: no job of the repository has completed.
+            RepositoryError, ProjectNameInvalid, DatabaseUnavailable, TemporalUnavailable
+        """
+        repo_path = self._request(Path(path), project_id, force_reindex=False).repo_path
+        newest = await self.jobs(project_id=project_id, repo_path=path, limit=1)
+        found = await verify(self._server, project_id, repo_path, max_file_bytes=self._settings.max_file_bytes)
+        warnings = [_newer(job) for job in newest if job.job_id != found.job_id]
+        return found.model_copy(update={"warnings": warnings})
+
+
+def _newer(job: Job) -> str:
+    why = job.error_message or job.status_message
+    return f"the newest job, {job.job_id}, is {job.status}" + (f": {why}" if why else "")
 
 
 def _repo_path(path: Path) -> str:

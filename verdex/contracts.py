@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 INDEX_REPOSITORY: Final = "IndexRepository"
 RECONCILE_JOBS: Final = "ReconcileJobs"
+COLLECT_GARBAGE: Final = "CollectGarbage"
 JOB_STATE_QUERY: Final = "job_state"
 DEFAULT_TASK_QUEUE: Final = "verdex"
 DEFAULT_PROJECT: Final = "default"
@@ -109,6 +110,8 @@ class IndexResult(Counts):
     errors: Sequence[Message] = ()
     error_type: str | None = None
     generation: int | None = None
+    manifest_digest: str | None = None
+    """Of what was published, in hex; `verdex.storage.publish` says of what. None where nothing was."""
 
     @property
     def error_message(self) -> str | None:
@@ -226,6 +229,14 @@ class Shard(Model):
     shard: int
 
 
+class Collected(Model):
+    """What a run of the workflow `CollectGarbage` removed. A project that could not be collected counts as nothing."""
+
+    jobs_removed: int
+    manifests_removed: int
+    blobs_removed: int
+
+
 class FileOutcome(Model):
     """What became of one file of a job."""
 
@@ -233,3 +244,25 @@ class FileOutcome(Model):
     size: int = Field(description="bytes")
     outcome: Outcome
     reason: str | None = None
+
+
+class Verification(Model):
+    """Whether what the last completed job of a repository claimed is true now. Counts and digest are the index's."""
+
+    job_id: str
+    project_id: str
+    repo_path: str
+    files: int
+    chunks: int
+    manifest_digest: str | None
+    """None where nothing is published."""
+    differences: Sequence[str] = ()
+    """Between the job, the index and the source; the first of them, for people."""
+    differences_total: int = 0
+    warnings: Sequence[str] = ()
+    """What makes nothing untrue, but should be known: a newer job did not complete."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the job, the index and the source agree."""
+        return self.differences_total == 0

@@ -13,6 +13,7 @@ VerdexError
     ├── StateRefused
     ├── JobNotFound, JobConflict
     └── StackError
+        └── StackDown
 """
 
 
@@ -102,3 +103,11 @@ class JobConflict(PermanentError):
 
 class StackError(PermanentError):
     """A part of the local stack cannot be started or stopped."""
+
+
+class StackDown(StackError):
+    """Somebody took the local stack down on purpose."""
+
+    def __init__(self) -> None:
+        """Say how to bring it up."""
+        super().__init__("the local stack was taken down (verdex up starts it)")

@@ -7,8 +7,8 @@ from typing import Final
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 
 from verdex.contracts import IndexResult, Job, JobIdentity, JobRecord, JobState, JobStatus
-from verdex.errors import DatabaseNotFound, JobConflict, SettingsError, TemporalUnavailable
-from verdex.storage import publish
+from verdex.errors import DatabaseNotFound, JobConflict, JobNotFound, SettingsError, TemporalUnavailable
+from verdex.storage import publish, retention
 from verdex.storage.database import Server
 from verdex.storage.projects import database_name
 from verdex.storage.registry import Registry
@@ -60,6 +60,7 @@ class Reconciler:
 
         Raises:
             TemporalUnavailable, DatabaseUnavailable
+            JobNotFound: there was a row, which had ended long ago.
         """
         workflow = await self._temporal.describe(job.workflow_id, job.job_id)
         if workflow is not None and workflow.status == WorkflowExecutionStatus.RUNNING:
@@ -67,6 +68,8 @@ class Reconciler:
         current = await self._registry.job(job.job_id)  # the workflow may have recorded its end just now
         if current is not None and current.is_terminal:
             return False
+        if current is None and await retention.was_removed(self._server.registry, job.job_id):
+            raise JobNotFound(f"job {job.job_id} ended so long ago that it was removed")
         await self._end(job, workflow)
         return True
 

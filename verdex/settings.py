@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """A job of which more than this part of the files fails publishes nothing and fails."""
     blocked_limit_seconds: float = Field(default=BLOCKED_LIMIT_SECONDS, ge=0)
     """A job fails when what holds it up has not passed after this time."""
+    retention_days: float = Field(default=7, ge=0, le=36500)
+    """How long jobs that have ended are kept, with what only they need; the newest ones of a repository stay."""
     processes: int = Field(default_factory=lambda: os.cpu_count() or 1, gt=0)
     """Processes that parse, in each worker."""
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
@@ -63,6 +65,8 @@ class Settings(BaseSettings):
     @field_validator("allowed_roots", mode="after")
     @classmethod
     def _resolve_roots(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        if relative := [str(root) for root in roots if not str(root).startswith(("/", "~"))]:
+            raise ValueError(f"{relative[0]} is not absolute")  # the worker is started in another directory
         return tuple(map(_resolved, roots))
 
     @classmethod

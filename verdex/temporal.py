@@ -1,11 +1,13 @@
 """The connection to the Temporal service, and its errors in verdex's own terms."""
 
 import atexit
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Final, NoReturn
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -15,6 +17,7 @@ from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
 from verdex.errors import SettingsError, TemporalUnavailable
@@ -71,11 +74,20 @@ def _config(environment: Mapping[str, str] | None = None) -> ClientConnectConfig
     return config
 
 
+@cache
+def _runtime() -> Runtime:
+    """One a process. Temporal's core would write log lines of its own, and to stdout."""
+    forwarded = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
+    levels = TelemetryFilter(core_level="WARN", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=levels, forwarding=forwarded)))
+
+
 def leave(code: int) -> NoReturn:
     """End the process at once: as Python tears itself down, threads of Temporal's client can still abort it."""
     atexit._run_exitfuncs()  # noqa: SLF001  (exporters and coverage count on it; there is no public name)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads it any more
+            stream.flush()
     os._exit(code)
 
 
@@ -96,6 +108,7 @@ async def connect(*, lazy: bool = False, environment: Mapping[str, str] | None =
             data_converter=pydantic_data_converter,
             plugins=[OpenTelemetryPlugin()],
             lazy=lazy,
+            runtime=_runtime(),
         )
     except RuntimeError as error:
         raise TemporalUnavailable(f"Temporal does not answer at {address}") from error

@@ -8,6 +8,7 @@ COMMANDS = [
     "status",
     "jobs",
     "files",
+    "verify",
     "trace",
     "cancel",
     "project",

@@ -64,24 +64,22 @@ def test_times_are_shown_in_the_zone_of_the_reader():
 
 def test_a_completed_job_tells_what_the_index_holds_and_what_this_run_did():
     told = headline(completed(files_added=2, files_deleted=1, files_unchanged=1))
-    assert told == "completed  3 files, 7 chunks in the index (2 added, 1 deleted; 1.0 s)"
+    assert told == "completed  3 files, 7 chunks indexed (2 added, 1 deleted; 1.0 s)"
 
 
 def test_a_run_that_changed_nothing_says_so_and_shows_the_totals():
-    assert (
-        headline(completed(files_unchanged=3)) == "completed  nothing changed: 3 files, 7 chunks in the index (1.0 s)"
-    )
+    assert headline(completed(files_unchanged=3)) == "completed  nothing changed: 3 files, 7 chunks indexed (1.0 s)"
 
 
 def test_a_forced_run_does_not_say_that_nothing_changed():
     told = headline(completed(files_unchanged=3, force_reindex=True))
-    assert told == "completed  3 files, 7 chunks in the index (all 3 files indexed anew; 1.0 s)"
+    assert told == "completed  3 files, 7 chunks indexed (all 3 files indexed anew; 1.0 s)"
 
 
 def test_a_partial_result_is_told_in_a_line_of_its_own():
     lines = headline(completed(files_added=3, files_failed=1, error_message="1 of 4 files could not be indexed: a: b"))
     assert lines.split("\n") == [
-        "completed  3 files, 7 chunks in the index (3 added, 1 failed; 1.0 s)",
+        "completed  3 files, 7 chunks indexed (3 added, 1 failed; 1.0 s)",
         "partial  1 of 4 files could not be indexed: a: b",
     ]
 

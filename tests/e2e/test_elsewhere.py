@@ -1,5 +1,8 @@
 """With VERDEX_DATABASE_URL and TEMPORAL_ADDRESS set, nothing local is ever started."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 NOWHERE = {"VERDEX_DATABASE_URL": "postgresql://verdex:hunter2@127.0.0.1:1/verdex", "TEMPORAL_ADDRESS": "127.0.0.1:1"}
@@ -63,3 +66,27 @@ def test_a_bad_setting_is_wrong_usage_in_one_line_that_names_it(away, variable, 
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert variable in ended.err
     assert "hunter2" not in ended.err
+
+
+def test_the_exit_code_of_a_broken_pipe_is_not_that_of_a_failed_job(away):
+    read, write = os.pipe()
+    os.close(read)
+    shown = away.start("--help", stdout=write)
+    os.close(write)
+    _, err = shown.communicate(timeout=30)
+    assert (shown.returncode, err) == (141, "")
+
+
+def test_a_full_disk_under_the_output_is_one_line(away):
+    with Path("/dev/full").open("w") as full:
+        shown = away.start("--help", stdout=full)
+        _, err = shown.communicate(timeout=30)
+    assert shown.returncode == 74
+    assert err == "verdex: No space left on device: the output could not be written\n"
+
+
+@pytest.mark.parametrize("arguments", [("index", ""), ("verify", ""), ("jobs", "--repo", "")])
+def test_an_empty_path_is_wrong_usage_and_not_the_current_directory(away, arguments):
+    ended = away(*arguments)
+    assert ended.code == 2
+    assert "it is empty" in ended.err

@@ -93,9 +93,7 @@ def test_a_second_run_says_that_nothing_changed_and_shows_the_totals(stack, firs
     second = stack("index", tree)
     assert second.code == 0
     chunks = first.json["chunks_total"]
-    assert re.fullmatch(
-        rf"completed  nothing changed: 4 files, {chunks} chunks in the index \([\d.]+ s\)\n", second.out
-    )
+    assert re.fullmatch(rf"completed  nothing changed: 4 files, {chunks} chunks indexed \([\d.]+ s\)\n", second.out)
 
 
 def test_a_file_changed_one_added_and_one_deleted_are_told_apart(stack, write, tmp_path: Path):

@@ -116,3 +116,16 @@ def test_down_stops_everything_and_up_brings_back_jobs_history_and_index(stack, 
     assert stack("jobs", "--limit", 1, "--json").json == [newest]
     assert stack.web(place) == history
     assert stack("index", tree, "--json").json["files_unchanged"] == 4
+
+
+def test_a_stack_that_was_taken_down_stays_down_though_a_command_waits(stack, write, scratch: Path, eventually):
+    stack.processes()["worker"].suspend()
+    waiting = stack.start("index", write(scratch / "down", {"a.py": "a = 1\n"}))
+    job_id = waiting.stderr.readline().removeprefix("verdex: job ").rstrip()
+    assert stack("down").code == 0
+    _, err = waiting.communicate(timeout=30)
+    assert waiting.returncode == 4
+    assert "the local stack was taken down (verdex up starts it); the job goes on when it is up again" in err
+    assert stack.processes() == {}
+    assert stack("up").code == 0
+    eventually(lambda: stack("status", job_id).code == 0)

@@ -24,6 +24,7 @@ from verdex.storage.registry import Registry
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STARTED = CREATED + timedelta(seconds=1)
 ENDED = CREATED + timedelta(seconds=61)
+DIGEST = "d" * 64
 
 
 @asynccontextmanager
@@ -120,8 +121,8 @@ def job_record(
 
 
 def success(files: int = 3, **counts: Any) -> IndexResult:
-    counts = {"files_total": files, "files_indexed": files, "files_added": files, "generation": 1} | counts
-    return IndexResult(status="success", **counts)
+    counts = {"files_total": files, "files_indexed": files, "files_added": files} | counts
+    return IndexResult(status="success", **{"generation": 1, "manifest_digest": DIGEST} | counts)
 
 
 def failure(*errors: str, **counts: Any) -> IndexResult:

@@ -113,7 +113,10 @@ async def test_too_many_failed_files_publish_nothing(tree: Tree):
     half: Files = {"a": "1", "b": File(outcome="failed")}
     assert (await tree.index(half)).status == "partial"
     result = await _fails(tree, {**half, "c": File(outcome="failed")}, "TooManyFailedFiles")
-    assert result.error_message == "2 of 3 files could not be indexed: b: was failed; c: was failed"
+    assert result.error_message == (
+        "2 of 3 files could not be indexed: b: was failed; c: was failed "
+        "(at most 0.5 of them may fail: VERDEX_MAX_FAILED_RATIO)"
+    )
     assert counts(result) == {"total": 3, "failed": 2}
     await _fails(tree, half, "TooManyFailedFiles", ratio=0)
 
@@ -128,7 +131,9 @@ async def test_a_repository_of_skipped_files_is_a_failure_that_says_so(tree: Tre
     result = await _fails(
         tree, {"a": File(outcome="skipped"), "b": File(outcome="skipped", by_scan=True)}, "NothingToIndex"
     )
-    assert result.error_message == f"nothing to index: all 2 files of {tree.path} were skipped or failed"
+    assert (
+        result.error_message == f"nothing to index: no file of {tree.path} can be indexed (2 seen, 2 skipped, 0 failed)"
+    )
     assert counts(result) == {"total": 2, "skipped": 2}
 
 

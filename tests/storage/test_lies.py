@@ -17,7 +17,7 @@ VALUES (gen_random_uuid(), 'index:default:r:0', 'default', '/r', false, repeat('
 SUCCESS: Final = {
     "status": "'completed'", "result_status": "'success'", "generation": "1", "completed_at": "now()",
     "files_total": "5", "files_done": "5", "files_indexed": "4", "files_skipped": "1",
-    "files_added": "1", "files_changed": "1", "files_unchanged": "2",
+    "files_added": "1", "files_changed": "1", "files_unchanged": "2", "manifest_digest": "repeat('d', 64)",
 }  # fmt: skip
 PARTIAL: Final = SUCCESS | {
     "result_status": "'partial'", "files_skipped": "0", "files_failed": "1",
@@ -69,6 +69,8 @@ LIES: Final = {
     "begins as failed": (RUN + insert(FAILED), "job_begins_pending"),
     "begins as cancelled": (RUN + insert(CANCELLED), "job_begins_pending"),
     "begins with an end": (RUN + insert(PENDING, completed_at="now()"), "terminal_has_an_end"),
+    "begins with a digest": (
+        RUN + insert(PENDING, manifest_digest="repeat('d', 64)"), "completed_has_a_digest"),
     "begins with files in the index": (RUN + insert(PENDING, files_indexed="7"), "completed_holds_files"),
     "has a status of its own": (RUN + update(RUNNING, status="'done'"), "transition_is_allowed"),
     # What completed says.
@@ -77,8 +79,9 @@ LIES: Final = {
                      files_skipped="5"), "completed_holds_files"),
     "completed with nothing at all": (
         RUN + update({"status": "'completed'", "result_status": "'success'", "generation": "1",
-                      "completed_at": "now()"}), "completed_holds_files"),
+                      "completed_at": "now()", "manifest_digest": "repeat('d', 64)"}), "completed_holds_files"),
     "completed unpublished": (RUN + update(SUCCESS, generation="NULL"), "completed_is_published"),
+    "completed without a digest": (RUN + update(SUCCESS, manifest_digest="NULL"), "completed_has_a_digest"),
     "completed as generation 0": (RUN + update(SUCCESS, generation="0"), "indexing_jobs_generation_check"),
     "completed with a file too many": (RUN + update(SUCCESS, files_total="6", files_done="6"), "completed_adds_up"),
     "completed with a file too few": (RUN + update(SUCCESS, files_skipped="0"), "completed_adds_up"),
@@ -110,11 +113,14 @@ LIES: Final = {
     "failed with success": (RUN + update(FAILED, result_status="'success'"), "failed_says_why"),
     "failed with files in the index": (RUN + update(FAILED, files_indexed="3"), "completed_holds_files"),
     "failed but published": (RUN + update(FAILED, generation="1"), "completed_is_published"),
+    "failed with a digest": (RUN + update(FAILED, manifest_digest="repeat('d', 64)"), "completed_has_a_digest"),
     "failed with files added": (RUN + update(FAILED, files_added="3"), "only_completed_has_an_index"),
     "failed with chunks": (RUN + update(FAILED, chunks_total="3"), "only_completed_has_an_index"),
     "failed with more failed than seen": (RUN + update(FAILED, files_failed="3"), "outcomes_fit_the_total"),
     "cancelled with a result": (RUN + update(CANCELLED, result_status="'success'"), "only_an_end_has_a_result"),
     "cancelled but published": (RUN + update(CANCELLED, generation="1"), "completed_is_published"),
+    "cancelled with a digest": (
+        RUN + update(CANCELLED, manifest_digest="repeat('d', 64)"), "completed_has_a_digest"),
     "cancelled with files in the index": (RUN + update(CANCELLED, files_indexed="3"), "completed_holds_files"),
     "blocked without reason": (RUN + update(BLOCKED, status_message="NULL"), "blocked_says_why"),
     "blocked with an empty reason": (RUN + update(BLOCKED, status_message="''"), "blocked_says_why"),
@@ -127,6 +133,7 @@ LIES: Final = {
     "running with an error": (RUN + update(RUNNING, error_message="'oh'"), "only_a_result_has_an_error"),
     "running with errors": (RUN + update(RUNNING, errors="'{oh}'"), "only_a_result_has_an_error"),
     "running but published": (RUN + update(RUNNING, generation="1"), "completed_is_published"),
+    "running with a digest": (RUN + update(RUNNING, manifest_digest="repeat('d', 64)"), "completed_has_a_digest"),
     "running with files in the index": (RUN + update(RUNNING, files_indexed="3"), "completed_holds_files"),
     "running with chunks": (RUN + update(RUNNING, chunks_created="3"), "only_completed_has_an_index"),
     "more done than there is": (RUN + update(RUNNING, files_total="3", files_done="4"), "done_fits_the_total"),
@@ -208,6 +215,11 @@ def test_a_job_has_a_trace(psql: Psql, trace_id: str):
     refuse(psql(RUN + insert(PENDING, trace_id=f"'{trace_id}'")), "indexing_jobs_trace_id_check")
 
 
+@pytest.mark.parametrize("digest", ["", "D" * 64, "d" * 63, "d" * 65, "d" * 64 + "\n", "g" * 64])
+def test_a_digest_is_64_hex_digits(psql: Psql, digest: str):
+    refuse(psql(RUN + update(SUCCESS, manifest_digest=f"'{digest}'")), "indexing_jobs_manifest_digest_check")
+
+
 @pytest.mark.parametrize("column", ["workflow_id", "project_id", "repo_path"])
 def test_a_job_names_what_it_works_on(psql: Psql, column: str):
     refuse(psql(RUN + insert(PENDING, **{column: "''"})), f"indexing_jobs_{column}_check")
@@ -243,15 +255,16 @@ def test_only_the_ways_of_the_design_are_open(psql: Psql, old: str, new: str):
 # CHECK lets NULL pass, so for every column and every state it is said here whether NULL is a truth.
 MAY_BE_NULL: Final = {
     "pending": {"started_at", "completed_at", "result_status", "status_message", "phase", "error_message",
-                "error_type", "generation"},
+                "error_type", "generation", "manifest_digest"},
     "running": {"completed_at", "result_status", "status_message", "phase", "error_message", "error_type",
-                "generation"},
-    "blocked": {"completed_at", "result_status", "phase", "error_message", "error_type", "generation"},
+                "generation", "manifest_digest"},
+    "blocked": {"completed_at", "result_status", "phase", "error_message", "error_type", "generation",
+                "manifest_digest"},
     "completed": {"status_message", "phase", "error_message", "error_type"},
     "partial": {"status_message", "phase"},
-    "failed": {"started_at", "status_message", "phase", "generation"},
+    "failed": {"started_at", "status_message", "phase", "generation", "manifest_digest"},
     "cancelled": {"started_at", "result_status", "status_message", "phase", "error_message", "error_type",
-                  "generation"},
+                  "generation", "manifest_digest"},
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.storage.conftest import CREATED, ENDED, STARTED, failure, job_record, success
+from tests.storage.conftest import CREATED, DIGEST, ENDED, STARTED, failure, job_record, success
 from verdex.contracts import UNKNOWN_ERROR, IndexResult, Job, JobRecord, JobStatus
 from verdex.errors import JobConflict, StateRefused
 from verdex.storage.database import Server
@@ -123,14 +123,14 @@ async def test_a_completed_job_says_what_was_read_back(registry: Registry):
     result = IndexResult(
         status="partial", generation=3, files_total=9, files_indexed=6, files_added=1, files_changed=2, files_deleted=4,
         files_unchanged=3, files_skipped=2, files_failed=1, chunks_created=11, chunks_total=40,
-        errors=["1 of 9 files", "a: gone"], error_type="FilesFailed",
+        errors=["1 of 9 files", "a: gone"], error_type="FilesFailed", manifest_digest=DIGEST,
     )  # fmt: skip
     job_id = str(uuid4())
     stale = job_record("running", job_id=job_id, phase="scan", files_total=1000)  # the index holds nine
     job = await recorded(
         registry, stale, job_record("completed", revision=2, job_id=job_id, phase="publish", result=result)
     )
-    said = result.model_dump(exclude={"status", "generation", "duration_seconds", "errors"})
+    said = result.model_dump(exclude={"status", "generation", "manifest_digest", "duration_seconds", "errors"})
     assert job.model_dump(include=set(said)) == said
     assert (job.result_status, job.error_message, job.files_done) == ("partial", "1 of 9 files", 9)
     assert (job.errors, job.phase) == (["1 of 9 files", "a: gone"], "publish")
@@ -174,6 +174,8 @@ async def test_a_clock_that_is_behind_does_not_lose_the_end(registry: Registry):
         job_record("completed", result=failure("disk full")),
         job_record("completed", result=success(0)),
         job_record("completed", result=success(generation=None)),
+        job_record("completed", result=success(manifest_digest=None)),
+        job_record("completed", result=success(manifest_digest="d" * 63)),
         job_record("completed", result=success(files_added=1)),
         job_record("completed", result=success(), completed_at=None),
         job_record("failed"),

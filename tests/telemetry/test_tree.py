@@ -126,13 +126,13 @@ def test_no_spans_are_said_to_be_none() -> None:
         (0.000_25, "250 µs"),
         (0.5, "500 ms"),
         (59.5, "59.50 s"),
-        (125, "2 m 05 s"),
-        (3_900, "1 h 05 m"),
+        (125, "2 min 5 s"),
+        (3_900, "1 h 5 min"),
     ],
 )
 def test_durations_have_a_unit_that_fits(seconds: float, text: str) -> None:
     (line,) = drawn([span("job", 0, seconds)])
-    assert line.endswith(f"  {text}")
+    assert line.endswith(f" {text}")
 
 
 def test_as_json_the_spans_are_otlp() -> None:

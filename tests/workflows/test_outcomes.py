@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -70,7 +71,8 @@ async def test_worker_completes_successful_indexing(verdex, client, settings, wo
     assert tuple(await newest_row(settings)) == ("completed", None, 3)
     assert await published(repository) == 3
     result = await client.get_workflow_handle(job.workflow_id, result_type=IndexResult).result()
-    row, shown = job.model_dump(), result.model_dump(exclude={"status", "errors", "generation", "duration_seconds"})
+    not_shown = {"status", "errors", "generation", "manifest_digest", "duration_seconds"}
+    row, shown = job.model_dump(), result.model_dump(exclude=not_shown)
     assert shown == {name: row[name] for name in shown}
 
 
@@ -215,7 +217,10 @@ async def test_a_path_without_anything_to_index_fails_the_job(verdex, worker, tm
         "missing": (f"{root} does not exist", "RootNotFound"),
         "file": (f"{root} is not a directory", "RootNotADirectory"),
         "empty": (f"nothing to index: {root} holds no files", "NothingToIndex"),
-        "binary": (f"nothing to index: all 1 files of {root} were skipped or failed", "NothingToIndex"),
+        "binary": (
+            f"nothing to index: no file of {root} can be indexed (1 seen, 1 skipped, 0 failed)",
+            "NothingToIndex",
+        ),
     }[case]
     assert (job.status, job.error_message, job.error_type, job.files_indexed) == ("failed", message, error_type, 0)
 
@@ -248,15 +253,17 @@ async def test_a_repository_outside_the_allowed_roots_fails_the_job(
     assert job.error_message == f"{repository} is outside the allowed roots: {tmp_path / 'elsewhere'}"
 
 
+PUBLISHED: dict[str, Any] = {"generation": 1, "manifest_digest": "d" * 64}
 REFUSED = {
-    "empty": IndexResult(status="success", generation=1),
-    "files": IndexResult(status="success", files_total=3, files_indexed=2, files_added=2, generation=1),
-    "kinds": IndexResult(status="success", files_total=3, files_indexed=3, files_added=2, generation=1),
-    "unpublished": IndexResult(status="success", files_total=3, files_indexed=3, files_added=3),
-    "errors": IndexResult(
-        status="success", files_total=1, files_indexed=1, files_added=1, generation=1, errors=["but"]
+    "empty": IndexResult(status="success", **PUBLISHED),
+    "files": IndexResult(status="success", files_total=3, files_indexed=2, files_added=2, **PUBLISHED),
+    "kinds": IndexResult(status="success", files_total=3, files_indexed=3, files_added=2, **PUBLISHED),
+    "unpublished": IndexResult(
+        status="success", files_total=3, files_indexed=3, files_added=3, manifest_digest="d" * 64
     ),
-    "partial": IndexResult(status="partial", files_total=1, files_indexed=1, files_added=1, generation=1),
+    "errors": IndexResult(status="success", files_total=1, files_indexed=1, files_added=1, errors=["but"], **PUBLISHED),
+    "partial": IndexResult(status="partial", files_total=1, files_indexed=1, files_added=1, **PUBLISHED),
+    "undigested": IndexResult(status="success", files_total=3, files_indexed=3, files_added=3, generation=1),
 }
 
 

@@ -31,7 +31,7 @@ from verdex.contracts import (
 from verdex.errors import DatabaseRefused
 from verdex.reconcile import Reconciler
 from verdex.temporal_jobs import TemporalJobs
-from worker import RECONCILE_EVERY, _schedule_reconciliation
+from worker import RECONCILIATION, _schedule
 
 
 @pytest.fixture
@@ -117,13 +117,13 @@ async def test_the_schedule_of_a_worker_ends_a_terminated_job(
     schedule = client.get_schedule_handle(f"{RECONCILE_JOBS}:{settings.task_queue}")
     async with run_worker():
         for _ in range(2):  # the second worker finds the schedule of the first
-            await _schedule_reconciliation(client, settings)
+            await _schedule(client, settings, RECONCILIATION)
         try:
             await eventually(is_failed)
             (interval,) = (await schedule.describe()).schedule.spec.intervals
         finally:
             await schedule.delete()
-    assert interval.every == RECONCILE_EVERY <= timedelta(minutes=1)
+    assert interval.every == RECONCILIATION.every <= timedelta(minutes=1)
 
 
 async def test_a_job_that_was_terminated_before_a_worker_took_it_up_is_failed(verdex, repository, handle_of):

@@ -29,8 +29,11 @@ from verdex.telemetry import redact
 USAGE: Final = 2
 RUNNING: Final = 4
 UNREACHABLE: Final = 5
+UNWRITABLE: Final = 74
 INTERRUPTED: Final = 130
 """By Ctrl-C, as shells have it, where no job is waited for."""
+BROKEN_PIPE: Final = 141
+"""As shells have it: who read the output has gone."""
 EXIT_CODES: Final[dict[JobStatus, int]] = {
     "completed": 0,
     "failed": 1,

@@ -1,4 +1,4 @@
-"""Commands about jobs: index, status, jobs, files, trace, cancel."""
+"""Commands about jobs: status, jobs, files, trace, cancel."""
 
 import asyncio
 import shutil
@@ -8,108 +8,21 @@ from typing import NoReturn, get_args
 
 import click
 
-from verdex.cli import output, session
-from verdex.cli.failures import EXIT_CODES, RUNNING
-from verdex.cli.progress import View, progress
+from verdex.cli import options, output, session
+from verdex.cli.failures import EXIT_CODES
+from verdex.cli.following import follow
 from verdex.cli.session import Session
-from verdex.client import Started, Verdex
+from verdex.client import Verdex
 from verdex.contracts import DEFAULT_PROJECT, FileOutcome, Job, JobEvent, JobStatus, Outcome
-from verdex.errors import JobNotFound, StackError, TransientError
+from verdex.errors import JobNotFound
 
 CANCEL_SECONDS = 10.0
-RETRY_SECONDS = 1.0
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-
-
-@click.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--project", "project_id", default=DEFAULT_PROJECT, show_default=True, help="The project to index into.")
-@click.option("--force", is_flag=True, help="Do everything anew, also what did not change.")
-@click.option("--no-wait", is_flag=True, help="Print the job and leave it to run; exit code 4.")
-@_json
-def index(path: Path, project_id: str, *, force: bool, no_wait: bool, as_json: bool) -> NoReturn:
-    """Index the repository at PATH and wait for the end.
-
-    Ctrl-C leaves the job running. A repository is indexed by one job at a time: if one runs already, that one is
-    followed.
-    """
-    current, started = Session(), list[Started]()
-
-    async def work(verdex: Verdex) -> Job:
-        started.append(await verdex.index(path, project_id=project_id, force_reindex=force))
-        _tell_start(started[0], force=force)
-        return await (verdex.job(started[0].job_id) if no_wait else _follow(verdex, started[0].job_id, current))
-
-    try:
-        job = current.run(work)
-    except KeyboardInterrupt:
-        _leave_running(started)
-    _finish(job, as_json=as_json)
-
-
-def _tell_start(started: Started, *, force: bool) -> None:
-    if started.already_running:
-        again = "; run the command again after it to force a new one" if force else ""
-        click.echo(f"verdex: job {started.job_id} indexes this repository already: following it{again}", err=True)
-    else:
-        click.echo(f"verdex: job {started.job_id}", err=True)
-
-
-def _leave_running(started: list[Started]) -> NoReturn:
-    if not started:
-        click.echo("verdex: interrupted before a job was started", err=True)
-        sys.exit(1)
-    job_id = started[0].job_id
-    click.echo(
-        f"\nverdex: the job goes on. Follow it: verdex status {job_id} · stop it: verdex cancel {job_id}", err=True
-    )
-    sys.exit(RUNNING)
-
-
-async def _follow(verdex: Verdex, job_id: str, current: Session) -> Job:
-    """Show the job until it ends; what dies of the local stack is started again, what is elsewhere is waited for."""
-    with progress() as view:
-        watching = asyncio.create_task(_watch_stack(current, view))
-        try:
-            while True:
-                try:
-                    async for job in verdex.follow(job_id):
-                        view.show(job)
-                        if job.is_terminal:
-                            return job
-                except TransientError as error:
-                    view.note(f"{error}; the job is safe, waiting for it")
-                    await asyncio.sleep(RETRY_SECONDS)
-        finally:
-            watching.cancel()
-
-
-async def _watch_stack(current: Session, view: View) -> None:
-    while True:
-        await asyncio.sleep(RETRY_SECONDS)
-        try:
-            await asyncio.to_thread(current.revive)
-        except StackError as error:
-            view.note(f"{error}; trying again")
-
-
-def _finish(job: Job, *, as_json: bool) -> NoReturn:
-    if as_json:
-        output.show_json(job)
-    else:
-        click.echo(output.headline(job))
-        if not job.is_terminal:
-            click.echo(f"follow it: verdex status {job.job_id} · stop it: verdex cancel {job.job_id}", err=True)
-        elif job.status != "completed":
-            click.echo(f"more: verdex status {job.job_id} · verdex trace {job.job_id}", err=True)
-    sys.exit(EXIT_CODES[job.status])
 
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @click.option("--events", "with_events", is_flag=True, help="Also show what happened to it, and when.")
-@_json
+@options.as_json
 def status(job_id: str, *, with_events: bool, as_json: bool) -> NoReturn:
     """Show one job as it is now; the exit code says how it ended."""
 
@@ -128,9 +41,9 @@ def status(job_id: str, *, with_events: bool, as_json: bool) -> NoReturn:
 @click.command()
 @click.option("--project", "project_id", help="Only jobs of this project.")
 @click.option("--status", type=click.Choice(get_args(JobStatus)), help="Only jobs with this status.")
-@click.option("--repo", "repo_path", type=click.Path(path_type=Path), help="Only jobs of this repository.")
+@click.option("--repo", "repo_path", type=options.RepositoryPath(), help="Only jobs of this repository.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
-@_json
+@options.as_json
 def jobs(
     project_id: str | None, status: JobStatus | None, repo_path: Path | None, limit: int, *, as_json: bool
 ) -> None:
@@ -141,44 +54,48 @@ def jobs(
     if as_json:
         output.show_json(found)
     else:
-        click.echo(output.listing(found) or "no jobs yet: verdex index PATH")
+        filtered = project_id or status or repo_path
+        click.echo(output.listing(found) or ("no job matches" if filtered else "no jobs yet: verdex index PATH"))
 
 
 @click.command()
 @click.argument("job_or_path", metavar="JOB|PATH")
 @click.option("--outcome", type=click.Choice(get_args(Outcome)), help="Only files with this outcome.")
 @click.option("--project", "project_id", default=DEFAULT_PROJECT, show_default=True, help="For PATH: its project.")
-@_json
+@options.as_json
 def files(job_or_path: str, outcome: Outcome | None, project_id: str, *, as_json: bool) -> None:
     """Show what became of each file: of a JOB, or of the newest job of the repository at PATH."""
 
-    async def work(verdex: Verdex) -> list[FileOutcome]:
-        return await verdex.files(await _job_id(verdex, job_or_path, project_id), outcome)
+    async def work(verdex: Verdex) -> tuple[Job, list[FileOutcome]]:
+        job = await _job_of(verdex, job_or_path, project_id)
+        return job, await verdex.files(job.job_id, outcome)
 
-    found = session.run(work)
+    job, found = session.run(work)
+    if job.status != "completed":
+        click.echo(f"verdex: job {job.job_id} has published nothing; it is {output.plain_headline(job)}", err=True)
     if as_json:
         output.show_json(found)
-    else:
-        for file in found:
-            click.echo(output.file_line(file))
-        if not found:
-            click.echo("verdex: no file has such an outcome", err=True)
+        return
+    for file in found:
+        click.echo(output.file_line(file))
+    if not found:
+        click.echo(f"verdex: no file of job {job.job_id} is known" + (f" as {outcome}" if outcome else ""), err=True)
 
 
-async def _job_id(verdex: Verdex, job_or_path: str, project_id: str) -> str:
+async def _job_of(verdex: Verdex, job_or_path: str, project_id: str) -> Job:
     try:
-        return (await verdex.job(job_or_path)).job_id
+        return await verdex.job(job_or_path)
     except JobNotFound:
         path = Path(job_or_path)
     found = await verdex.jobs(project_id=project_id, repo_path=path, limit=1)
     if not found:
         raise JobNotFound(f"{job_or_path} is neither a job nor a repository that was indexed into {project_id}")
-    return found[0].job_id
+    return found[0]
 
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@_json
+@options.as_json
 def trace(job_id: str, *, as_json: bool) -> None:
     """Draw where a job spent its time, and where it failed."""
     from verdex.telemetry import store, tree  # noqa: PLC0415  (slow to import)
@@ -196,27 +113,33 @@ def trace(job_id: str, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@_json
-def cancel(job_id: str, *, as_json: bool) -> None:
-    """Stop a job. What it did is kept for the next one; searches see the index as it was before."""
+@options.as_json
+def cancel(job_id: str, *, as_json: bool) -> NoReturn:
+    """Stop a job. What it did is kept for the next one; searches see the index as it was before.
 
+    Exit code 0: it is cancelled. Else that of the status: the job may have ended before, or may have nobody to stop it.
+    """
     current = Session()
 
-    async def work(verdex: Verdex) -> Job:
+    async def work(verdex: Verdex) -> tuple[Job, Job]:
         before = await verdex.cancel(job_id)
-        return before if before.is_terminal else await _await_end(verdex, job_id, current)
+        return before, before if before.is_terminal else await _end(verdex, before.job_id, current)
 
-    job = current.run(work)
+    before, after = current.run(work)
     if as_json:
-        output.show_json(job)
+        output.show_json(after)
     else:
-        click.echo(output.headline(job))
-    sys.exit(0 if job.is_terminal else RUNNING)
+        click.echo(output.headline(after))
+    if before.is_terminal:
+        click.echo("verdex: it had ended before: nothing was cancelled", err=True)
+    elif not after.is_terminal:
+        click.echo("verdex: it is asked to stop, and will as soon as a worker hears of it", err=True)
+    sys.exit(0 if after.status == "cancelled" else EXIT_CODES[after.status])
 
 
-async def _await_end(verdex: Verdex, job_id: str, current: Session) -> Job:
+async def _end(verdex: Verdex, job_id: str, current: Session) -> Job:
     try:
         async with asyncio.timeout(CANCEL_SECONDS):
-            return await _follow(verdex, job_id, current)
+            return await follow(job_id, current)
     except TimeoutError:
         return await verdex.job(job_id)

@@ -82,9 +82,14 @@ def local_time(time: datetime | None) -> str:
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""
 
 
+def plain_headline(job: Job) -> str:
+    """What became of a job, for the middle of a sentence."""
+    return f"{job.status}: {summary}" if (summary := _summary(job)) else job.status
+
+
 def headline(job: Job) -> str:
     """What became of a job, in one line."""
-    return f"{coloured(job.status)}  {_summary(job)}"
+    return f"{coloured(job.status)}  {_summary(job)}".rstrip()
 
 
 def _summary(job: Job) -> str:
@@ -105,7 +110,7 @@ def _partial(message: str) -> str:
 
 
 def _completed(job: Job) -> str:
-    held = f"{plural(job.files_indexed, 'file')}, {plural(job.chunks_total, 'chunk')} in the index"
+    held = f"{plural(job.files_indexed, 'file')}, {plural(job.chunks_total, 'chunk')} indexed"
     changes = {
         "added": job.files_added,
         "changed": job.files_changed,

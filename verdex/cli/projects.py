@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from verdex.cli import output, session
+from verdex.cli import options, output, session
 
 
 @click.group()
@@ -21,7 +21,7 @@ def create(name: str) -> None:
 
 
 @project.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+@options.as_json
 def list_projects(*, as_json: bool) -> None:
     """List the projects."""
     found = session.run(lambda verdex: verdex.projects.list())
@@ -34,7 +34,7 @@ def list_projects(*, as_json: bool) -> None:
 
 @project.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask. Without a terminal, nobody is asked.")
 def drop(name: str, *, yes: bool) -> None:
     """Drop a project with all that was indexed into it. Its jobs stay in the list."""
     if not yes and sys.stdin.isatty():

@@ -48,21 +48,28 @@ def _reach(endpoints: Endpoints) -> None:
 class Session:
     """The stack that this command works with."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, replace_worker: bool = False) -> None:
         """Find out which stack it is; a local one is brought up, and from then on reached like any other.
+
+        With `replace_worker`, its worker has the settings of this process.
 
         Raises:
             SettingsError, StackError
         """
         self.local = local_stack()
         if self.local is not None:
-            _reach(self.local.up(say))
+            _reach(self.local.up(say, replace_worker=replace_worker))
         self.settings = Settings.load()
 
     def revive(self) -> None:
-        """Start what died of the local stack; services elsewhere are not ours to start."""
+        """Start what died of the local stack; services elsewhere are not ours to start.
+
+        Raises:
+            StackDown: it was taken down on purpose.
+            StackError
+        """
         if self.local is not None:
-            _reach(self.local.up(say, replace_worker=False))
+            _reach(self.local.revive(say))
 
     def run(self, work: Callable[[Verdex], Awaitable[Result]]) -> Result:
         """Do `work` with a connection to the stack."""

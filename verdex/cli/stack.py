@@ -1,12 +1,13 @@
 """Commands about the stack: up, down, doctor, worker."""
 
 import os
+import shlex
 import sys
 from typing import NoReturn
 
 import click
 
-from verdex.cli import output, session
+from verdex.cli import options, output, session
 from verdex.cli.failures import UNREACHABLE
 from verdex.errors import SettingsError
 from verdex.local.doctor import examine
@@ -21,11 +22,16 @@ def _local() -> LocalStack:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-def up(*, as_json: bool) -> None:
+@click.option("--env", "as_environment", is_flag=True, help='Print variables for a shell: eval "$(verdex up --env)".')
+@options.as_json
+def up(*, as_environment: bool, as_json: bool) -> None:
     """Start the local stack: PostgreSQL, Temporal with its Web UI, and a worker."""
     stack = _local()
-    endpoints = stack.up(session.say)
+    endpoints = stack.up(session.say, replace_worker=True)
+    if as_environment:
+        for name, value in endpoints.environment().items():
+            click.echo(f"export {name}={shlex.quote(value)}")
+        return
     if as_json:
         output.show_document({"home": str(stack.home), **endpoints._asdict()})
         return
@@ -42,7 +48,7 @@ def down() -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+@options.as_json
 def doctor(*, as_json: bool) -> NoReturn:
     """Check each part and say what to do about what is wrong. Nothing is started or changed."""
     findings = examine(session.local_stack())

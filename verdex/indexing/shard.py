@@ -92,14 +92,25 @@ def _read(root: Path, file: FileToIndex, max_file_bytes: int) -> ReadFile | Inde
 async def _store(
     database: Database, pool: ChunkPool, manifest_id: int, files: Sequence[ReadFile | IndexedFile]
 ) -> None:
-    texts = [file for file in files if isinstance(file, ReadFile)]
-    known = await blobs.known(database, manifest_id, [file.key for file in texts])
-    chunked = await _chunk(pool, {file.key: file.content for file in texts if file.key not in known})
+    while not await _try_to_store(database, pool, manifest_id, files):
+        pass  # a blob that was known has been collected since, and is made anew
+
+
+async def _try_to_store(
+    database: Database, pool: ChunkPool, manifest_id: int, files: Sequence[ReadFile | IndexedFile]
+) -> bool:
+    texts = {file.key: file.content for file in files if isinstance(file, ReadFile)}
+    known = await blobs.known(database, manifest_id, texts)
+    chunked = await _chunk(pool, {key: content for key, content in texts.items() if key not in known})
     new = {key: chunks for key, chunks in chunked.items() if not isinstance(chunks, ParserCrashed)}
     async with database.transaction() as connection:
-        ids = {**known, **await blobs.store(connection, manifest_id, new)}
+        held = await blobs.hold(connection, manifest_id, known)
+        if len(held) < len(known):
+            return False
+        ids = {**held, **await blobs.store(connection, manifest_id, new)}
         settled = [_settled(file, ids, chunked) if isinstance(file, ReadFile) else file for file in files]
         await settle(connection, manifest_id, settled)
+    return True
 
 
 async def _chunk(pool: ChunkPool, contents: Mapping[BlobKey, Content]) -> Chunked:

@@ -33,13 +33,12 @@ def examine(stack: LocalStack | None) -> list[Finding]:
     """Look at every part of the local stack, or of the one that the environment names."""
     settings = Settings.load()
     environment = stack.endpoints().environment() if stack else dict(os.environ)
-    return [
-        _program(),
-        _git(),
-        _disk(settings.home),
-        *(_processes(stack) if stack else ()),
-        *(_services(environment, settings) if stack is None or stack.is_up() else ()),
-    ]
+    findings = [_program(), _git(), _disk(settings.home)]
+    if stack and _belongs_to_another(settings.home):
+        return findings  # what runs there cannot be told
+    findings += _processes(stack) if stack else ()
+    findings += _services(environment, settings) if stack is None or stack.is_up() else ()
+    return [finding._replace(advice="") if finding.ok else finding for finding in findings]
 
 
 def _program() -> Finding:
@@ -61,9 +60,17 @@ def _disk(home: Path) -> Finding:
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     found = f"{home}, {free / MIB / 1024:.1f} GiB free"
+    if _belongs_to_another(home):
+        return Finding(
+            "VERDEX_HOME", False, f"{home} belongs to another user", "set VERDEX_HOME to a directory of yours"
+        )
     if not os.access(existing, os.W_OK):
         return Finding("VERDEX_HOME", False, f"{existing} is not writable", "set VERDEX_HOME to a directory of yours")
     return Finding("VERDEX_HOME", free >= DISK_NEEDED, found, "free some disk space, or set VERDEX_HOME elsewhere")
+
+
+def _belongs_to_another(home: Path) -> bool:
+    return home.exists() and home.stat().st_uid != os.geteuid()
 
 
 def _processes(stack: LocalStack) -> Iterator[Finding]:

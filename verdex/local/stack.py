@@ -15,7 +15,7 @@ import asyncpg
 
 from verdex import __version__, temporal
 from verdex.contracts import DEFAULT_TASK_QUEUE
-from verdex.errors import StackError, TransientError
+from verdex.errors import StackDown, StackError, TransientError
 from verdex.local.postgres import ROLE, Postgres
 from verdex.local.process import BackgroundProcess
 from verdex.local.temporal_server import TemporalServer
@@ -56,6 +56,7 @@ class LocalStack:
         self.postgres = Postgres(home)
         self.temporal = TemporalServer(home)
         self.worker = BackgroundProcess("worker", home)
+        self._taken_down = home / "down"
         self._task_queue = task_queue
 
     def endpoints(self) -> Endpoints:
@@ -66,18 +67,30 @@ class LocalStack:
         """Whether all parts run."""
         return self.worker.running() is not None and self.postgres.is_running() and self.temporal.is_running()
 
-    def up(self, say: Say, *, replace_worker: bool = True) -> Endpoints:
+    def up(self, say: Say, *, replace_worker: bool = False) -> Endpoints:
         """Start what does not run and wait until it answers; `say` is told what takes time.
 
-        A worker of another version or with other settings is replaced, unless `replace_worker` is false.
+        With `replace_worker`, a worker of another version or with other settings is replaced.
 
         Raises:
             StackError: a part does not start.
         """
         if not self.is_up() or (replace_worker and not self._worker_is_current()):
             with self._lock(say):
+                self._taken_down.unlink(missing_ok=True)
                 self._start(say, replace_worker=replace_worker)
         return self.endpoints()
+
+    def revive(self, say: Say) -> Endpoints:
+        """As `up`, for a command that waits.
+
+        Raises:
+            StackDown: the stack was taken down on purpose.
+            StackError: a part does not start.
+        """
+        if self._taken_down.exists():
+            raise StackDown
+        return self.up(say)
 
     def down(self, say: Say) -> None:
         """Stop all parts; jobs that run go on after the next `up`.
@@ -89,6 +102,7 @@ class LocalStack:
             return
         with self._lock(say):
             say("stopping the local stack")
+            self._taken_down.touch()
             self.worker.stop(WORKER_STOP_SECONDS)
             self.temporal.stop()
             self.postgres.stop()
@@ -102,7 +116,7 @@ class LocalStack:
             say("starting Temporal")
             self.temporal.start(without_temporal(os.environ))
         if self.worker.running() is None or (replace_worker and not self._worker_is_current()):
-            say("starting the worker")
+            say("starting the worker" if self.worker.running() is None else "replacing the worker: other settings")
             self.worker.stop(WORKER_STOP_SECONDS)
             self._start_worker()
 

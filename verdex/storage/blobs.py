@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from verdex.errors import PermanentError
 from verdex.storage.database import Connection, Database
 
 
@@ -52,12 +53,25 @@ async def known(database: Database, manifest_id: int, keys: Iterable[BlobKey]) -
     return {BlobKey(row["content_hash"], row["language"]): row["id"] for row in rows}
 
 
+async def hold(connection: Connection, manifest_id: int, known: Mapping[BlobKey, int]) -> dict[BlobKey, int]:
+    """Those of `known` that have not been collected since; until the caller's transaction ends, they cannot be.
+
+    Raises:
+        PermanentError: the manifest itself was collected, long after its job ended.
+    """
+    if not await connection.fetchval("SELECT true FROM manifests WHERE id = $1 FOR KEY SHARE", manifest_id):
+        raise PermanentError(f"the work of this job was given up (manifest {manifest_id})")
+    rows = await connection.fetch("SELECT id FROM blobs WHERE id = ANY ($1::bigint[]) FOR KEY SHARE", [*known.values()])
+    held = {row["id"] for row in rows}
+    return {key: blob_id for key, blob_id in known.items() if blob_id in held}
+
+
 async def store(
     connection: Connection, manifest_id: int, blobs: Mapping[BlobKey, Sequence[ChunkRow]]
 ) -> dict[BlobKey, int]:
     """Store blobs with all their chunks, in the caller's transaction, and give the id of each.
 
-    A blob that another job stored in the meantime is taken as it is.
+    A blob that another job stored in the meantime is taken as it is. The manifest must be there, as `hold` sees to.
     """
     keys = sorted(blobs)  # in one order everywhere, so that two jobs cannot wait for each other
     arguments = (manifest_id, [key.content_hash for key in keys], [key.language for key in keys])
@@ -75,6 +89,8 @@ async def store(
     if len(ids) < len(keys):
         found = await connection.fetch(_FIND, *arguments)
         ids = {BlobKey(row["content_hash"], row["language"]): row["id"] for row in found}
+    if collected := {key: blobs[key] for key in keys if key not in ids}:  # between the two statements
+        ids |= await store(connection, manifest_id, collected)
     return ids
 
 
@@ -94,4 +110,5 @@ JOIN manifests ON manifests.id = $1
 JOIN blobs ON blobs.content_hash = wanted.content_hash AND blobs.language = wanted.language
   AND blobs.pipeline_version = manifests.pipeline_version
   AND blobs.revision = CASE WHEN force_reindex THEN manifests.id ELSE 0 END
+FOR KEY SHARE OF blobs
 """

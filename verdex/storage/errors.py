@@ -52,7 +52,9 @@ def translate(error: BaseException) -> VerdexError | None:
             return kind(_named(kind, error)) if kind else None
         case asyncpg.InterfaceError(__context__=asyncpg.PostgresError() as cause):
             return translate(cause)  # the end of a transaction complains that its connection is closed; this is why
-        case asyncpg.InterfaceError() | asyncpg.InternalClientError() | ConnectionError() | TimeoutError():
+        case asyncpg.InternalClientError():  # what it says is about the protocol
+            return DatabaseUnavailable("PostgreSQL is not available: the connection was lost")
+        case asyncpg.InterfaceError() | ConnectionError() | TimeoutError():
             return DatabaseUnavailable(_named(DatabaseUnavailable, error))
         case _:
             return None

@@ -86,7 +86,7 @@ class Manifests:
             await connection.copy_records_to_table(
                 "scanned", records=_numbered(scanned), columns=["ordinal", *ScannedFile._fields]
             )
-            state = await connection.fetchval("SELECT state FROM manifests WHERE id = $1 FOR UPDATE", manifest_id)
+            state = await connection.fetchval(_LOCK_WITH_BASE, manifest_id)
             _refuse_abandoned(manifest_id, state)
             if state == "open":
                 await connection.execute(_PLAN, manifest_id, SHARD_BYTES, FILE_COST)
@@ -165,6 +165,12 @@ CREATE TEMPORARY TABLE scanned (
 ) ON COMMIT DROP
 """
 
+# The repository too, so that its published manifest, which the plan takes blobs from, is not replaced and collected.
+_LOCK_WITH_BASE: Final = """
+SELECT state FROM manifests JOIN repositories ON repositories.id = manifests.repository_id
+WHERE manifests.id = $1 FOR UPDATE
+"""
+
 # A file keeps the outcome that it has in the published manifest if its fingerprint is the same, the same pipeline
 # made it, and nobody forces it. Failed files are always tried again.
 _PLAN: Final = """
@@ -190,8 +196,8 @@ FROM settled
 """
 
 
-def _refuse_abandoned(manifest_id: int, state: str) -> None:
-    if state == "abandoned":
+def _refuse_abandoned(manifest_id: int, state: str | None) -> None:
+    if state in {None, "abandoned"}:  # None: collected, long after its job ended
         raise PermanentError(f"the work of this job was given up (manifest {manifest_id})")
 
 

@@ -66,15 +66,18 @@ async def _judge(connection: Connection, manifest: asyncpg.Record, max_failed_ra
             counts, "Superseded", f"another job published generation {current} while this one worked on {base}"
         )
     if counts.files_failed > max_failed_ratio * counts.files_total:
-        return _failed(counts, "TooManyFailedFiles", *errors)
+        limit = f"at most {max_failed_ratio:g} of them may fail: VERDEX_MAX_FAILED_RATIO"
+        return _failed(counts, "TooManyFailedFiles", f"{errors[0]} ({limit})", *errors[1:])
     if counts.files_indexed == 0:
         return _failed(counts, "NothingToIndex", _nothing(manifest["path"], counts), *errors)
+    digest = await connection.fetchval(_DIGEST, manifest["id"])
     return IndexResult(
         **counts.model_dump(),
         status="partial" if errors else "success",
         errors=errors,
         error_type="FilesFailed" if errors else None,
         generation=base + 1,
+        manifest_digest=digest,
     )
 
 
@@ -86,7 +89,8 @@ def _failed(counts: Counts, error_type: str, *errors: str) -> IndexResult:
 def _nothing(path: str, counts: Counts) -> str:
     if counts.files_total == 0:
         return f"nothing to index: {path} holds no files"
-    return f"nothing to index: all {counts.files_total} files of {path} were skipped or failed"
+    seen = f"{counts.files_total} seen, {counts.files_skipped} skipped, {counts.files_failed} failed"
+    return f"nothing to index: no file of {path} can be indexed ({seen})"
 
 
 async def _decide(connection: Connection, manifest: asyncpg.Record, result: IndexResult) -> None:
@@ -135,6 +139,14 @@ SELECT
     (SELECT count(*) FROM chunks WHERE blob_id IN (SELECT id FROM blobs WHERE manifest_id = $1)) AS chunks_created,
     (SELECT count(*) FROM chunks WHERE blob_id IN (SELECT blob_id FROM new)) AS chunks_total
 FROM compared
+"""
+
+# What is indexed, in the byte order of the paths, so that anybody can compute it again from the source alone.
+_DIGEST: Final = r"""
+SELECT encode(sha256(string_agg(
+    convert_to(path, 'UTF8') || '\x00'::bytea || content_hash, '' ORDER BY path COLLATE "C")), 'hex')
+FROM files JOIN blobs ON blobs.id = files.blob_id
+WHERE files.manifest_id = $1 AND outcome = 'indexed'
 """
 
 

@@ -1,6 +1,6 @@
 """The table `indexing_jobs`: one row a job."""
 
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -9,7 +9,23 @@ from verdex.contracts import TERMINAL, Counts, Job, JobEvent, JobRecord, JobStat
 from verdex.errors import JobConflict
 from verdex.storage.database import Connection, Database
 
-_COLUMNS: Final = ", ".join("id::text AS job_id" if name == "job_id" else name for name in Job.model_fields)
+
+class Claim(NamedTuple):
+    """What a completed job says of the index that it published."""
+
+    job_id: str
+    generation: int
+    files_indexed: int
+    files_skipped: int
+    files_failed: int
+    chunks_total: int
+    manifest_digest: str  # SHA-256 in hex
+
+
+_COLUMNS, _CLAIM_COLUMNS = (
+    ", ".join("id::text AS job_id" if name == "job_id" else name for name in names)
+    for names in (Job.model_fields, Claim._fields)
+)
 
 _INSERT: Final = """
 INSERT INTO indexing_jobs (id, workflow_id, project_id, repo_path, force_reindex, trace_id, created_at, status)
@@ -45,10 +61,10 @@ _UPDATE_END: Final = f"""
 UPDATE indexing_jobs
 SET revision = $2, status = $3::text, status_message = $4, started_at = $5, completed_at = $6,
     result_status = $7, error_message = $8, error_type = $9, errors = $10, generation = $11,
-    phase = coalesce($12, phase),
-    files_total = CASE $3::text WHEN 'completed' THEN $13::bigint ELSE greatest(files_total, $13::bigint) END,
-    files_done = CASE $3::text WHEN 'completed' THEN $13::bigint ELSE files_done END,
-    {", ".join(f"{name} = ${number}" for number, name in enumerate(_COUNTS, start=14))}
+    manifest_digest = $12, phase = coalesce($13, phase),
+    files_total = CASE $3::text WHEN 'completed' THEN $14::bigint ELSE greatest(files_total, $14::bigint) END,
+    files_done = CASE $3::text WHEN 'completed' THEN $14::bigint ELSE files_done END,
+    {", ".join(f"{name} = ${number}" for number, name in enumerate(_COUNTS, start=15))}
 WHERE id = $1 AND status IN ('pending', 'running', 'blocked')
 """  # noqa: S608  (names of columns only)
 
@@ -110,6 +126,16 @@ class Registry:
         query = f"SELECT {_COLUMNS} FROM indexing_jobs WHERE {where} ORDER BY created_at DESC LIMIT $1"  # noqa: S608
         async with self._database.connection() as connection:
             return [_job(row) for row in await connection.fetch(query, limit, *given.values())]
+
+    async def claim(self, project_id: str, repo_path: str) -> Claim | None:
+        """What the last completed job of a repository says of the index; None where none has completed."""
+        query = f"""
+            SELECT {_CLAIM_COLUMNS} FROM indexing_jobs
+            WHERE project_id = $1 AND repo_path = $2 AND status = 'completed' ORDER BY created_at DESC LIMIT 1
+        """  # noqa: S608
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(query, project_id, repo_path)
+        return Claim(**row) if row else None
 
     async def events(self, job_id: str) -> list[JobEvent]:
         """What happened to a job, the oldest first; nothing where there is no row."""
@@ -185,6 +211,7 @@ def _end_values(record: JobRecord) -> list[object]:
         result and result.error_type,
         list(result.errors) if result else [],
         result.generation if result and completed else None,
+        result.manifest_digest if result and completed else None,
         record.state.phase,
         counts.files_total,
         *(getattr(counts, name) if completed or name in _SEEN else 0 for name in _COUNTS),

@@ -114,5 +114,5 @@ def _duration(nanoseconds: int) -> str:
         return f"{seconds:.2f} s"
     minutes = round(seconds) // 60
     if minutes < 60:
-        return f"{minutes} m {round(seconds) % 60:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} m"
+        return f"{minutes} min {round(seconds) % 60} s"
+    return f"{minutes // 60} h {minutes % 60} min"

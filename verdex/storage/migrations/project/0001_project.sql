@@ -10,6 +10,7 @@ CREATE TABLE manifests (
     id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     repository_id    bigint NOT NULL REFERENCES repositories,
     job_id           uuid NOT NULL UNIQUE,
+    created_at       timestamptz NOT NULL DEFAULT now(),
     force_reindex    boolean NOT NULL,
     pipeline_version integer NOT NULL,
     base_generation  bigint NOT NULL,

@@ -33,6 +33,7 @@ CREATE TABLE indexing_jobs (
     attempt          integer NOT NULL DEFAULT 1 CHECK (attempt >= 1),
     revision         integer NOT NULL DEFAULT 0,
     generation       bigint CHECK (generation > 0),
+    manifest_digest  text CHECK (manifest_digest ~ '^[0-9a-f]{64}$'),  -- SHA-256 over what was published
     created_at       timestamptz NOT NULL,
     started_at       timestamptz,
     completed_at     timestamptz,
@@ -67,6 +68,8 @@ CREATE TABLE indexing_jobs (
             = (0, 0, 0, 0, 0, 0)),
     CONSTRAINT completed_is_published CHECK (
         (status = 'completed') = (generation IS NOT NULL)),
+    CONSTRAINT completed_has_a_digest CHECK (
+        (status = 'completed') = (manifest_digest IS NOT NULL)),
     CONSTRAINT completed_holds_files CHECK (
         (status = 'completed') = (files_indexed > 0)),
     CONSTRAINT completed_adds_up CHECK (

@@ -1,0 +1,71 @@
+"""The command `index`."""
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from verdex.cli import options, output
+from verdex.cli.failures import EXIT_CODES, RUNNING
+from verdex.cli.following import follow
+from verdex.cli.session import Session
+from verdex.client import Started, Verdex
+from verdex.contracts import DEFAULT_PROJECT, Job
+from verdex.errors import StackDown
+
+
+@click.command()
+@click.argument("path", type=options.RepositoryPath())
+@click.option("--project", "project_id", default=DEFAULT_PROJECT, show_default=True, help="The project to index into.")
+@click.option("--force", is_flag=True, help="Do everything anew, also what did not change.")
+@click.option("--no-wait", is_flag=True, help="Print the job and leave it to run; exit code 4.")
+@options.as_json
+def index(path: Path, project_id: str, *, force: bool, no_wait: bool, as_json: bool) -> NoReturn:
+    """Index the repository at PATH and wait for the end.
+
+    Ctrl-C leaves the job running. A repository is indexed by one job at a time: if one runs already, that one is
+    followed.
+    """
+    session, started = Session(replace_worker=True), list[Started]()
+
+    async def work(verdex: Verdex) -> Job:
+        started.append(await verdex.index(path, project_id=project_id, force_reindex=force))
+        _tell_start(started[0], force=force)
+        return await (verdex.job(started[0].job_id) if no_wait else follow(started[0].job_id, session))
+
+    try:
+        job = session.run(work)
+    except KeyboardInterrupt:
+        _leave_running(started, "the job goes on.")
+    except StackDown as down:
+        _leave_running(started, f"{down}; the job goes on when it is up again.")
+    _finish(job, as_json=as_json)
+
+
+def _tell_start(started: Started, *, force: bool) -> None:
+    if started.already_running:
+        again = "; to force a new one, run this again when it has ended" if force else ""
+        click.echo(f"verdex: job {started.job_id} indexes this repository already: following it{again}", err=True)
+    else:
+        click.echo(f"verdex: job {started.job_id}", err=True)
+
+
+def _leave_running(started: list[Started], why: str) -> NoReturn:
+    if not started:
+        raise click.Abort
+    job_id = started[0].job_id
+    click.echo(f"\nverdex: {why} Follow it: verdex status {job_id} · stop it: verdex cancel {job_id}", err=True)
+    sys.exit(RUNNING)
+
+
+def _finish(job: Job, *, as_json: bool) -> NoReturn:
+    if as_json:
+        output.show_json(job)
+    else:
+        click.echo(output.headline(job))
+        if not job.is_terminal:
+            click.echo(f"follow it: verdex status {job.job_id} · stop it: verdex cancel {job.job_id}", err=True)
+        elif job.status != "completed":
+            click.echo(f"more: verdex status {job.job_id} · verdex trace {job.job_id}", err=True)
+    sys.exit(EXIT_CODES[job.status])

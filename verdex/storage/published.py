@@ -1,0 +1,90 @@
+"""What a search sees of a repository, read back row by row in one snapshot. Nothing here writes."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from verdex.contracts import Outcome
+from verdex.storage.database import Connection, Database
+from verdex.storage.migrations import version
+
+
+class PublishedFile(NamedTuple):
+    """A file of the published manifest."""
+
+    path: str
+    size: int  # bytes
+    outcome: Outcome
+    blob_id: int | None
+    content_hash: bytes | None  # SHA-256; None just where the file is not indexed
+
+
+class StoredChunk(NamedTuple):
+    """A chunk as it is stored; lines are numbered from 1, and the last one is part of it."""
+
+    start_line: int
+    end_line: int
+    content: str
+
+
+class PublishedIndex:
+    """The published manifest of a repository, as it was when the snapshot was taken."""
+
+    def __init__(self, connection: Connection, manifest_id: int, generation: int, job_id: str) -> None:
+        """Use `published`."""
+        self._connection = connection
+        self._manifest_id = manifest_id
+        self.generation = generation
+        self.job_id = job_id
+
+    async def files(self) -> AsyncIterator[PublishedFile]:
+        """Every file with its outcome, in the byte order of the paths."""
+        async for row in self._connection.cursor(_FILES, self._manifest_id, prefetch=FETCHED_FILES):
+            yield PublishedFile(**row)
+
+    async def chunks(self, blob_ids: Collection[int]) -> Mapping[int | None, Sequence[StoredChunk]]:
+        """The chunks of blobs, in order; nothing for a blob that has none."""
+        found: dict[int | None, list[StoredChunk]] = defaultdict(list)
+        for blob_id, *chunk in await self._connection.fetch(_CHUNKS, list(blob_ids)):
+            found[blob_id].append(StoredChunk(*chunk))
+        return found
+
+    async def count_chunks(self) -> int:
+        """Number of chunks that a search can find; those of a content that several paths hold count once."""
+        return int(await self._connection.fetchval(_COUNT_CHUNKS, self._manifest_id))
+
+
+FETCHED_FILES: Final = 1000
+
+_FILES: Final = """
+SELECT path, size, outcome, blob_id, content_hash FROM files LEFT JOIN blobs ON blobs.id = files.blob_id
+WHERE files.manifest_id = $1 ORDER BY path COLLATE "C"
+"""
+_CHUNKS: Final = """
+SELECT blob_id, start_line, end_line, content FROM chunks WHERE blob_id = ANY ($1::bigint[]) ORDER BY blob_id, ordinal
+"""
+_COUNT_CHUNKS: Final = """
+SELECT count(*) FROM chunks WHERE EXISTS (SELECT FROM files WHERE manifest_id = $1 AND blob_id = chunks.blob_id)
+"""
+_MANIFEST: Final = """
+SELECT manifests.id, repositories.generation, manifests.job_id::text
+FROM repositories JOIN manifests ON manifests.id = repositories.manifest_id
+WHERE repositories.path = $1
+"""
+
+
+@asynccontextmanager
+async def published(database: Database, repo_path: str) -> AsyncIterator[PublishedIndex | None]:
+    """The published index of a repository, in one snapshot of the database; None where nothing is published.
+
+    Raises:
+        DatabaseUnavailable, DatabaseNotFound, DatabaseRefused: see `verdex.errors`.
+    """
+    async with (
+        database.connection() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        is_migrated = await version(connection) > 0
+        row = await connection.fetchrow(_MANIFEST, repo_path) if is_migrated else None
+        yield PublishedIndex(connection, *row) if row else None
