@@ -2,11 +2,13 @@
 
 PYTHON ?= python3
 REPO   ?= .
+SEED   ?= 1
+JOBS   ?= 50
 BIN    := .venv/bin
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 EDITABLE := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
-.PHONY: help index test check format lock clean
+.PHONY: help index test check chaos format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,6 +25,9 @@ check: .venv/installed-dev ## everything that CI checks: format, lint, types, im
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+chaos: .venv/installed-dev ## break everything under JOBS jobs (SEED) and look for a lie
+	@$(BIN)/python -m tests.chaos --seed $(SEED) --jobs $(JOBS)
 
 format: .venv/installed-dev ## format the code and mend what can be mended
 	@$(BIN)/ruff format .

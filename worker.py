@@ -42,7 +42,7 @@ from workflows.reconcile_jobs import ReconcileJobs
 
 DRAIN: Final = timedelta(seconds=5)
 """Time for activities to end by themselves at a shutdown; what breaks off then is taken up by the next worker."""
-STICKY: Final = timedelta(seconds=3)
+STICKY: Final = timedelta(seconds=1)
 """After this, the workflows of a worker that was killed go on at another."""
 RETRY_SECONDS: Final = 2.0
 

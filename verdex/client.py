@@ -47,6 +47,7 @@ from verdex.temporal_jobs import STARTER, TemporalJobs
 from verdex.verify import verify
 
 NO_POLLER: Final = "no worker is polling"
+CLOSING_SECONDS: Final = 30.0
 TASK_TIMEOUT: Final = timedelta(seconds=5)
 """After this, a workflow task that a killed worker had goes to another. It takes milliseconds, if nothing is wrong."""
 _tracer = trace.get_tracer(__name__)
@@ -99,10 +100,17 @@ class Verdex:
         Raises:
             RepositoryError: the path cannot name a repository at all; what is wrong with the tree itself fails the job.
             ProjectNameInvalid: nor can the name be that of a project.
-            TemporalUnavailable
+            TemporalUnavailable, DatabaseUnavailable
         """
         request = self._request(Path(path), project_id, force_reindex)
-        workflow_id, starter = index_workflow_id(project_id, request.repo_path), uuid4().hex
+        while True:
+            started = await self._start(request)
+            if not (started.already_running and await self._has_ended(started.job_id)):
+                return started
+            await self._closed(started)
+
+    async def _start(self, request: IndexRequest) -> Started:
+        workflow_id, starter = index_workflow_id(request.project_id, request.repo_path), uuid4().hex
         with _tracer.start_as_current_span("start job", kind=trace.SpanKind.PRODUCER), temporal.translated():
             handle = await self._client.start_workflow(
                 INDEX_REPOSITORY,
@@ -119,6 +127,20 @@ class Verdex:
         job_id = handle.first_execution_run_id or ""
         found = await self._temporal.starter(workflow_id, job_id)
         return Started(job_id, workflow_id, already_running=found != starter)
+
+    async def _has_ended(self, job_id: str) -> bool:
+        """Whether the row is terminal: the workflow closes a moment later, and until then it is found as running."""
+        row = await self._registry.job(job_id)
+        return row is not None and row.is_terminal
+
+    async def _closed(self, started: Started) -> None:
+        """Wait for the workflow of a job that has ended: to take it for the one asked for would be a lie."""
+        try:
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await self._wait_for_end(started.workflow_id, started.job_id)
+        except TimeoutError:
+            message = f"job {started.job_id} has ended, but its workflow does not close: is a worker running?"
+            raise TemporalUnavailable(message) from None
 
     def _request(self, path: Path, project_id: str, force_reindex: bool) -> IndexRequest:
         try:

@@ -13,7 +13,7 @@ from temporalio.common import RetryPolicy
 
 from verdex.contracts import FailureKind
 
-HEARTBEAT_TIMEOUT: Final = timedelta(seconds=8)
+HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)
 """After this, a worker that was killed counts as lost, and its step is given to another."""
 CONCURRENT_SHARDS: Final = 4
 """Shards of one job that are indexed at a time."""

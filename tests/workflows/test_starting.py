@@ -6,10 +6,12 @@ from uuid import uuid4
 import pytest
 from temporalio import activity
 
+import worker
 from activities.indexing import IndexingActivities
+from activities.registry import RegistryActivities
 from verdex import temporal
 from verdex.client import Verdex
-from verdex.contracts import JobIdentity, index_workflow_id
+from verdex.contracts import JobIdentity, JobRecord, index_workflow_id
 from verdex.errors import DatabaseUnavailable, JobNotFound, RepositoryError, SettingsError, TemporalUnavailable
 from verdex.local.temporal_server import HOST, _free_port
 from verdex.storage.database import Server
@@ -62,6 +64,30 @@ async def test_twenty_starts_at_once_are_one_job(verdex, run_worker, held_up, ga
         assert len({job.job_id for job in started}) == 1
         assert sorted(job.already_running for job in started) == [False] + [True] * 19
         assert len(await verdex.jobs()) == 1
+
+
+async def test_a_start_between_the_end_of_a_job_and_of_its_workflow_is_another_job(
+    verdex, run_worker, gate, repository, finished, monkeypatch, eventually
+):
+    class SlowToAnswer(RegistryActivities):
+        @activity.defn
+        async def update_registry(self, record: JobRecord) -> None:
+            await super().update_registry(record)
+            if record.state.status == "completed":
+                await gate.passed()
+
+    monkeypatch.setattr(worker, "RegistryActivities", SlowToAnswer)
+    async with run_worker():
+        first = await verdex.index(repository)
+        await gate.reached()
+        assert (await verdex.job(first.job_id)).status == "completed"
+        (repository / "later.py").write_text("later = True\n")
+        starting = asyncio.create_task(verdex.index(repository))
+        assert await asyncio.wait({starting}, timeout=0.5) == (set(), {starting})
+        gate.open()
+        second = await starting
+        assert second.job_id != first.job_id
+        assert (await finished(second.job_id)).files_added == 1
 
 
 async def test_a_job_that_no_worker_has_taken_up_is_in_the_list(verdex, repository, eventually):
