@@ -24,6 +24,7 @@ check: .venv/installed-dev ## everything that CI checks: format, lint, types, im
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/pytest -m campaign
 	@$(BIN)/pytest --cov --cov-report=term:skip-covered
 
 chaos: .venv/installed-dev ## break everything under JOBS jobs (SEED) and look for a lie

@@ -13,6 +13,8 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.stack import Stack
 from tests.chaos.trees import Tree
 
+pytestmark = pytest.mark.campaign
+
 ROOT = Path(__file__).parents[2]
 JOBS = 10
 

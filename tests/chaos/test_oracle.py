@@ -9,6 +9,8 @@ from tests.chaos.evidence import Case, Connection
 from tests.chaos.faults import Fault
 from tests.chaos.oracle import judge
 
+pytestmark = pytest.mark.campaign
+
 PLAIN: Final = (101, 102, 103)
 FAILING: Final = 104
 
