@@ -13,14 +13,15 @@ from verdex.indexing.pool import ChunkPool, ParserCrashed, Source
 from verdex.indexing.text import NotText, decode
 from verdex.sources.errors import FileError, FileTooLarge, FileVanished, NotARegularFile
 from verdex.sources.paths import to_path
-from verdex.sources.working_tree import read
+from verdex.sources.working_tree import check_still_there, read
 from verdex.storage import blobs
 from verdex.storage.blobs import BlobKey
 from verdex.storage.database import Database
 from verdex.storage.manifests import FileToIndex, IndexedFile, Manifests, settle
 
-BATCH_FILES: Final = 64
+BATCH_FILES: Final = 32
 BATCH_BYTES: Final = 1024 * 1024
+"""A worker that is killed loses one batch a shard: with four shards at a time, less than 1 % of 15,000 files."""
 
 Content = str
 Chunked = Mapping[BlobKey, list[Chunk] | ParserCrashed]
@@ -50,6 +51,7 @@ async def index_shard(
     `on_batch` is awaited after each batch.
 
     Raises:
+        RepositoryError: the tree is gone as a whole.
         DatabaseUnavailable, …: see `verdex.errors`; never for what is wrong with one file.
     """
     manifest = shard.manifest
@@ -79,6 +81,7 @@ def _read(root: Path, file: FileToIndex, max_file_bytes: int) -> ReadFile | Inde
     try:
         found = read(root, file.path, max_file_bytes=max_file_bytes)
     except (FileVanished, NotARegularFile, FileTooLarge) as error:
+        check_still_there(root)
         return IndexedFile(file.ordinal, file.size, None, "skipped", error.reason, None)
     except FileError as error:
         return IndexedFile(file.ordinal, file.size, None, "failed", error.reason, None)

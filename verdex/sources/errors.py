@@ -3,7 +3,8 @@
 RepositoryError
 ├── RootNotFound
 ├── RootNotADirectory
-└── RootUnreadable
+├── RootUnreadable
+└── RootEmptied
 FileError                     an outcome of that file; the job goes on
 ├── FileVanished
 ├── FileUnreadable
@@ -47,6 +48,14 @@ class RootUnreadable(RepositoryError):
     def __init__(self, root: Path, reason: str) -> None:
         """`reason` is what the operating system said."""
         super().__init__(f"{root} cannot be read: {reason}")
+
+
+class RootEmptied(RepositoryError):
+    """The scan saw files below the directory of the repository, and now there is nothing in it."""
+
+    def __init__(self, root: Path) -> None:
+        """Name the path."""
+        super().__init__(f"{root} is empty by now: it was emptied or unmounted while it was indexed")
 
 
 class FileError(VerdexError):

@@ -12,6 +12,7 @@ _TOKEN = re.compile(
     rb"|\\(?P<escaped>.)|(?P<literal>[^[\\])",
     re.DOTALL,
 )
+_SPECIAL = re.compile(rb"[*?[\\]|\Z")
 _RANGE = re.compile(rb"\[:(?P<named>[^]:]*):\]|(?P<first>\\.|.)(?:-(?P<last>\\.|[^]]))?", re.DOTALL)
 _NAMED = {
     b"alnum": ascii_letters + digits,
@@ -79,12 +80,15 @@ def _without_trailing_spaces(line: bytes) -> bytes:
 
 
 def _expression(glob: bytes) -> bytes | None:
-    parts = []
+    # Git compares the name before by itself, so that stars after it begin a pattern: "a**/b" matches "a/x/y/b".
+    literal = next(_SPECIAL.finditer(glob)).start()
+    rest = glob[literal:]
+    parts = [re.escape(glob[:literal])]
     end = 0
-    while token := _TOKEN.match(glob, end):
+    while token := _TOKEN.match(rest, end):
         parts.append(_translated(token))
         end = token.end()
-    return b"".join(parts) if glob and end == len(glob) else None
+    return b"".join(parts) if glob and end == len(rest) else None
 
 
 def _translated(token: re.Match[bytes]) -> bytes:

@@ -62,16 +62,20 @@ def _read_once(root: int, path: str, max_file_bytes: int) -> FileContent | None:
             raise NotARegularFile(path, NOT_REGULAR)
         content = _content(descriptor, before.st_size, path, max_file_bytes)
         after = os.fstat(descriptor)
-    state = fingerprint(before)
-    if state != fingerprint(after):
-        return None
-    return FileContent(content, state if has_settled(before, started_ns) else None)
+        state, is_settled = fingerprint(before), has_settled(before, started_ns)
+        if state != fingerprint(after):
+            return None
+        # Between two writes within one step of the clock a read sees parts of both, and the state does not tell.
+        if not is_settled and content != _content(descriptor, before.st_size, path, max_file_bytes):
+            return None
+    return FileContent(content, state if is_settled else None)
 
 
 def _content(descriptor: int, size: int, path: str, max_file_bytes: int) -> bytes:
-    """Read to the end, whatever the size says: files of /proc say 0."""
+    """Read from the start to the end, whatever the size says: files of /proc say 0."""
     if size > max_file_bytes:
         raise FileTooLarge(path, size, max_file_bytes)
+    os.lseek(descriptor, 0, os.SEEK_SET)
     pieces = []
     found = 0
     while piece := os.read(descriptor, max(size + 1, _SMALLEST_READ)):

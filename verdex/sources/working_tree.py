@@ -7,14 +7,14 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from verdex.sources.errors import NOT_REGULAR, SYMLINK, RootUnreadable, too_large
+from verdex.sources.errors import NOT_REGULAR, SYMLINK, RootEmptied, RootUnreadable, too_large
 from verdex.sources.fingerprint import fingerprint
 from verdex.sources.ignore import ignored_paths
 from verdex.sources.opening import is_gone, opened_directory, opened_root, reason
 from verdex.sources.paths import to_bytes, to_text
 from verdex.sources.reading import FileContent, read
 
-__all__ = ["FileContent", "SourceFile", "read", "scan"]
+__all__ = ["FileContent", "SourceFile", "check_still_there", "read", "scan"]
 
 
 class SourceFile(NamedTuple):
@@ -44,6 +44,21 @@ def scan(root: Path, *, max_file_bytes: int) -> Iterator[SourceFile]:
     # Below a root that was removed or unmounted everything vanishes, which is not the same as an empty tree.
     with opened_root(root):
         pass
+
+
+def check_still_there(root: Path) -> None:
+    """Check that a tree in which `scan` saw files is not gone as a whole: what is unmounted leaves an empty directory.
+
+    Raises:
+        RootNotFound, RootNotADirectory, RootUnreadable, RootEmptied
+
+    """
+    try:
+        with opened_root(root) as descriptor, os.scandir(descriptor) as listing:
+            if next(listing, None) is None:
+                raise RootEmptied(root)
+    except OSError as error:
+        raise RootUnreadable(root, reason(error)) from error
 
 
 class _Walk:
