@@ -3,6 +3,7 @@
 VerdexError
 ├── TransientError            can pass by itself: the step is tried again and the job says `blocked`
 │   ├── DatabaseUnavailable
+│   │   └── SchemaMissing
 │   └── TemporalUnavailable
 └── PermanentError            trying again cannot help: the job fails with this message
     ├── SettingsError
@@ -11,7 +12,7 @@ VerdexError
     ├── DatabaseNotFound, DatabaseRefused, DatabaseDiskFull
     ├── SchemaTooNew
     ├── StateRefused
-    ├── JobNotFound, JobConflict
+    ├── JobNotFound, JobConflict, JobReset
     └── StackError
         └── StackDown
 """
@@ -31,6 +32,10 @@ class PermanentError(VerdexError):
 
 class DatabaseUnavailable(TransientError):
     """PostgreSQL does not answer, is starting up or shutting down, is out of connections, or broke off a statement."""
+
+
+class SchemaMissing(DatabaseUnavailable):
+    """No worker has set up the database yet, or it is being restored."""
 
 
 class TemporalUnavailable(TransientError):
@@ -99,6 +104,17 @@ class JobNotFound(PermanentError):
 
 class JobConflict(PermanentError):
     """The row of a job is terminal already and says something else."""
+
+
+class JobReset(PermanentError):
+    """The workflow of a job was reset, and would go on with what it planned as another job."""
+
+    def __init__(self, job_id: str) -> None:
+        """Name the job of which the plan is."""
+        super().__init__(
+            f"the workflow was reset to a point after its scan, which was that of job {job_id}: "
+            "start a new job (what was indexed is kept for it)"
+        )
 
 
 class StackError(PermanentError):

@@ -1,5 +1,6 @@
 """Connections to one PostgreSQL server: a pool for the registry and one for each project."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self, TypeAlias
@@ -16,6 +17,10 @@ CONNECT_TIMEOUT: Final = 5.0
 """Seconds until a server that does not answer counts as unavailable."""
 COMMAND_TIMEOUT: Final = 300.0
 """Seconds that one statement may take."""
+LOCK_TIMEOUT: Final = 10
+"""Seconds to wait for what somebody else has locked; then the step is tried again, and its job says why."""
+IDLE_TIMEOUT: Final = 60
+"""Seconds until a transaction of a worker that fell silent, with its machine or the network, loses its locks."""
 POOL_SIZE: Final = 8
 
 
@@ -39,7 +44,12 @@ class Database:
                 timeout=CONNECT_TIMEOUT,
                 command_timeout=COMMAND_TIMEOUT,
                 max_inactive_connection_lifetime=60,
-                server_settings={"application_name": "verdex", "jit": "off"},
+                server_settings={
+                    "application_name": "verdex",
+                    "jit": "off",
+                    "lock_timeout": f"{LOCK_TIMEOUT}s",
+                    "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT}s",
+                },
             )
         return self._pool
 
@@ -52,13 +62,17 @@ class Database:
         """
         with translated():
             pool = await self._connected()
-            async with pool.acquire(timeout=2 * CONNECT_TIMEOUT) as connection:
-                yield connection
+            try:
+                async with pool.acquire(timeout=2 * CONNECT_TIMEOUT) as connection:
+                    yield connection
+            except asyncpg.QueryCanceledError:  # by a limit, perhaps, that is raised for new sessions only
+                await pool.expire_connections()
+                raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection inside a transaction that commits at the end of the block; raises as `connection`."""
-        async with self.connection() as connection, connection.transaction():
+        async with self.connection() as connection, _transaction(connection):
             yield connection
 
     async def close(self) -> None:
@@ -66,6 +80,26 @@ class Database:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.terminate()
+
+
+@asynccontextmanager
+async def _transaction(connection: Connection) -> AsyncIterator[None]:
+    """Who is cancelled does not wait long for a rollback: a connection that does not answer is dropped."""
+    breaking_off: asyncio.TimerHandle | None = None
+    try:
+        async with connection.transaction():
+            try:
+                yield
+            except asyncio.CancelledError:
+                breaking_off = asyncio.get_running_loop().call_later(CONNECT_TIMEOUT, connection.terminate)
+                raise
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if breaking_off is not None:
+            raise asyncio.CancelledError from error
+        raise
+    finally:
+        if breaking_off is not None:
+            breaking_off.cancel()
 
 
 async def _connect(*arguments: Any, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":  # noqa: ANN401

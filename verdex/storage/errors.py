@@ -13,6 +13,7 @@ from verdex.errors import (
     DatabaseNotFound,
     DatabaseRefused,
     DatabaseUnavailable,
+    SchemaMissing,
     StateRefused,
     VerdexError,
 )
@@ -25,6 +26,7 @@ _BY_CODE: dict[str, type[VerdexError]] = {
     "25P03": DatabaseUnavailable,  # idle for too long in a transaction
     "25P04": DatabaseUnavailable,  # transaction timeout
     "42501": DatabaseRefused,
+    "42P01": SchemaMissing,
     "53100": DatabaseDiskFull,
     "40001": DatabaseUnavailable,  # serialization failure
     "40P01": DatabaseUnavailable,  # deadlock
@@ -66,7 +68,10 @@ def unreachable(error: OSError) -> DatabaseUnavailable:
 
 
 def _named(kind: type[VerdexError], error: BaseException) -> str:
-    text = str(error).split("\n")[0] or type(error).__name__
+    unsaid = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    text = str(error).split("\n")[0] or unsaid
+    if kind is SchemaMissing:
+        return f"PostgreSQL: {text}: a worker sets up the registry when it starts; is one running?"
     return f"PostgreSQL is not available: {text}" if kind is DatabaseUnavailable else f"PostgreSQL: {text}"
 
 
