@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -16,6 +17,7 @@ from temporalio.client import (
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleSpec,
+    ScheduleUpdate,
 )
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -29,6 +31,7 @@ from verdex import temporal
 from verdex.contracts import COLLECT_GARBAGE, RECONCILE_JOBS
 from verdex.errors import TransientError, VerdexError
 from verdex.indexing.pool import ChunkPool
+from verdex.ownership import check_ownership
 from verdex.reconcile import Reconciler
 from verdex.settings import Settings
 from verdex.storage.database import Server
@@ -110,10 +113,13 @@ async def _ready(server: Server, stop: asyncio.Event) -> Client | None:
     while not stop.is_set():
         try:
             await migrate(server.registry, "registry")
-            return await temporal.connect()
+            client = await temporal.connect()
+            await check_ownership(TemporalJobs(client), server.registry)
         except TransientError as error:
             _logger.warning("waiting for the stack", extra={"error": str(error)})
             await _pause(stop, RETRY_SECONDS)
+        else:
+            return client
     return None
 
 
@@ -149,8 +155,11 @@ async def _schedule(client: Client, settings: Settings, recurring: Recurring) ->
     try:
         await client.create_schedule(schedule_id, schedule, trigger_immediately=recurring.at_start)
     except ScheduleAlreadyRunningError:
+        handle = client.get_schedule_handle(schedule_id)
+        # An older version may have made it in another way; whether it is paused is for people to say.
+        await handle.update(lambda found: ScheduleUpdate(replace(schedule, state=found.description.schedule.state)))
         if recurring.at_start:
-            await client.get_schedule_handle(schedule_id).trigger()
+            await handle.trigger()
 
 
 def main() -> int:

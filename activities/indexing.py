@@ -8,18 +8,19 @@ from opentelemetry import trace
 from temporalio import activity
 
 from verdex.contracts import IndexResult, JobIdentity, Manifest, Scan, Shard
-from verdex.errors import DatabaseNotFound
+from verdex.errors import JobReset
 from verdex.indexing.pool import ChunkPool
 from verdex.indexing.preflight import check_root
 from verdex.indexing.scan import scan_repository
 from verdex.indexing.shard import index_shard
 from verdex.settings import Settings
 from verdex.sources.paths import to_path
+from verdex.sources.working_tree import check_still_there
 from verdex.storage import publish
 from verdex.storage.database import Server
 from verdex.storage.manifests import Manifests
 from verdex.storage.migrations import migrate
-from verdex.storage.projects import Projects, database_name
+from verdex.storage.projects import Projects
 from verdex.storage.registry import Registry
 
 PROGRESS_SECONDS: Final = 0.5
@@ -59,6 +60,7 @@ class IndexingActivities:
     @activity.defn
     async def index_shard(self, shard: Shard) -> None:
         """Give every file of a shard its outcome."""
+        _refuse_reset(shard.manifest)
         trace.get_current_span().set_attribute("verdex.shard", shard.shard)
         await index_shard(
             self._server.database(shard.manifest.database_name),
@@ -78,9 +80,14 @@ class IndexingActivities:
     @activity.defn
     async def publish(self, manifest: Manifest) -> IndexResult:
         """Let searches see the manifest, or decide that they never will."""
+        _refuse_reset(manifest)
         self._progress_told.pop(manifest.job_id, None)
+        database = self._server.database(manifest.database_name)
+        files_total, _ = await Manifests(database).progress(manifest.manifest_id)
+        if files_total:  # what vanished with the whole tree would look as if somebody had deleted just that
+            await asyncio.to_thread(check_still_there, to_path(manifest.repo_path))
         return await publish.publish(
-            self._server.database(manifest.database_name),
+            database,
             manifest.manifest_id,
             max_failed_ratio=self._settings.max_failed_ratio,
         )
@@ -88,7 +95,10 @@ class IndexingActivities:
     @activity.defn
     async def abandon(self, job: JobIdentity) -> IndexResult | None:
         """Make sure that the job never publishes; gives the result if it did already."""
-        try:
-            return await publish.abandon(self._server.database(database_name(job.project_id)), job.job_id)
-        except DatabaseNotFound:
-            return None
+        return await publish.withdraw(self._server, job.project_id, job.job_id)
+
+
+def _refuse_reset(manifest: Manifest) -> None:
+    """A workflow that is reset goes on as another job; the work of the first may be done with, or somebody else's."""
+    if manifest.job_id != activity.info().workflow_run_id:
+        raise JobReset(manifest.job_id)

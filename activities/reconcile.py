@@ -14,5 +14,8 @@ class ReconcileActivities:
 
     @activity.defn
     async def reconcile(self) -> int:
-        """End every row whose workflow is closed or lost; the number of rows that were ended."""
-        return await self._reconciler.reconcile_all()
+        """End every row whose workflow is closed or lost, and look for lost indexes; the number of these rows."""
+        ended = await self._reconciler.reconcile_all()
+        ended += await self._reconciler.reconcile_unrecorded(activity.info().task_queue)
+        await self._reconciler.warn_of_absent()
+        return ended

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from operator import attrgetter
 from pathlib import Path
@@ -36,13 +37,14 @@ from verdex.errors import (
     TemporalUnavailable,
     TransientError,
 )
+from verdex.presence import absent
 from verdex.reconcile import Reconciler
 from verdex.settings import Settings
 from verdex.sources.paths import to_text
 from verdex.storage.database import Server
 from verdex.storage.manifests import Manifests
 from verdex.storage.projects import Projects
-from verdex.storage.registry import Registry
+from verdex.storage.registry import Registry, Repository
 from verdex.temporal_jobs import STARTER, TemporalJobs
 from verdex.verify import verify
 
@@ -103,11 +105,22 @@ class Verdex:
             TemporalUnavailable, DatabaseUnavailable
         """
         request = self._request(Path(path), project_id, force_reindex)
+        with suppress(DatabaseUnavailable):  # the job waits for it
+            await self._reconciler.check_ownership()
+            if await self._is_gone(request):  # what is left of it may look as if nothing had changed
+                request = request.model_copy(update={"force_reindex": True})
         while True:
             started = await self._start(request)
             if not (started.already_running and await self._has_ended(started.job_id)):
                 return started
             await self._closed(started)
+
+    async def _is_gone(self, request: IndexRequest) -> bool:
+        """Whether the index that the last completed job of a repository published is not there any more."""
+        repository = Repository(request.project_id, request.repo_path)
+        claim = await self._registry.claim(*repository)
+        found = await absent(self._server, {repository: claim} if claim else {})
+        return any(absence.is_certain for absence in found.values())
 
     async def _start(self, request: IndexRequest) -> Started:
         workflow_id, starter = index_workflow_id(request.project_id, request.repo_path), uuid4().hex
@@ -172,9 +185,20 @@ class Verdex:
             row = await self._registry.job(job_id)
         except DatabaseUnavailable as error:
             return await self._job_without_registry(job_id, error)
-        if row is not None and row.is_terminal:
-            return row
-        return await self._unfinished(row or await self._started(job_id))
+        if row is None:
+            await self._reconciler.check_ownership()
+            row = await self._started(job_id)
+        if not row.is_terminal:
+            row = await self._unfinished(row)
+        return (await self._with_absence([row]))[0]
+
+    async def _with_absence(self, jobs: list[Job]) -> list[Job]:
+        """Jobs, of which those that published what searches should see now say if it is not there."""
+        repositories = {Repository(job.project_id, job.repo_path) for job in jobs if job.status == "completed"}
+        shown, claims = {job.job_id for job in jobs}, {one: await self._registry.claim(*one) for one in repositories}
+        last = {one: claim for one, claim in claims.items() if claim and claim.job_id in shown}
+        found = await absent(self._server, last)
+        return [_told(job, found[job.job_id].message) if job.job_id in found else job for job in jobs]
 
     async def _unfinished(self, job: Job) -> Job:
         if await self._reconciler.reconcile(job):
@@ -259,17 +283,21 @@ class Verdex:
             DatabaseUnavailable, TemporalUnavailable
         """
         await self._reconciler.reconcile_all()
+        with suppress(TemporalUnavailable):  # no row that is shown depends on it
+            await self._reconciler.reconcile_unrecorded(self._settings.task_queue)
         path = None if repo_path is None else _repo_path(Path(repo_path))
         recorded = await self._registry.jobs(project_id=project_id, status=status, repo_path=path, limit=limit)
         wanted = {"project_id": project_id, "status": status, "repo_path": path}
         found = [*await self._not_taken_up(), *recorded]
         matching = [job for job in found if all(value in {None, getattr(job, name)} for name, value in wanted.items())]
-        return sorted(matching, key=attrgetter("created_at"), reverse=True)[:limit]
+        newest = sorted(matching, key=attrgetter("created_at"), reverse=True)[:limit]
+        return await self._with_absence(newest)
 
     async def _not_taken_up(self) -> list[Job]:
         """The jobs that no worker has taken up yet."""
         recorded = {job.job_id for job in await self._registry.unfinished()}
         try:
+            await self._reconciler.check_ownership()
             found = await self._temporal.open_jobs(self._settings.task_queue, known=recorded)
         except TemporalUnavailable:
             return []  # no row that is shown depends on it: those that have not ended were compared before
@@ -313,6 +341,11 @@ class Verdex:
         found = await verify(self._server, project_id, repo_path, max_file_bytes=self._settings.max_file_bytes)
         warnings = [_newer(job) for job in newest if job.job_id != found.job_id]
         return found.model_copy(update={"warnings": warnings})
+
+
+def _told(job: Job, message: str) -> Job:
+    said = f"{job.status_message}; {message}" if job.status_message else message
+    return job.model_copy(update={"status_message": said})
 
 
 def _newer(job: Job) -> str:

@@ -1,13 +1,15 @@
 """Rows whose workflow is gone: no job outlives its workflow, whatever closed it."""
 
 import logging
-from datetime import UTC, datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
 
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 
 from verdex.contracts import IndexResult, Job, JobIdentity, JobRecord, JobState, JobStatus
-from verdex.errors import DatabaseNotFound, JobConflict, JobNotFound, SettingsError, TemporalUnavailable
+from verdex.errors import JobConflict, JobNotFound, SettingsError, TemporalUnavailable
+from verdex.ownership import check_ownership
+from verdex.presence import absent
 from verdex.storage import publish, retention
 from verdex.storage.database import Server
 from verdex.storage.projects import database_name
@@ -15,6 +17,8 @@ from verdex.storage.registry import Registry
 from verdex.temporal_jobs import TemporalJobs
 
 LAST_REVISION: Final = 2**31 - 1
+LATELY: Final = timedelta(hours=1)
+"""How long after its end a workflow that left no row is looked for."""
 _ENDED_WITHOUT_RECORD: Final = {
     WorkflowExecutionStatus.TERMINATED: ("WorkflowTerminated", "the workflow was terminated"),
     WorkflowExecutionStatus.TIMED_OUT: ("WorkflowTimedOut", "the workflow ran into its timeout"),
@@ -22,9 +26,17 @@ _ENDED_WITHOUT_RECORD: Final = {
     WorkflowExecutionStatus.COMPLETED: ("WorkflowLost", "the workflow ended without recording its outcome"),
     WorkflowExecutionStatus.CONTINUED_AS_NEW: ("WorkflowLost", "the workflow went on under another run id"),
 }
-_LOST: Final = ("WorkflowLost", "Temporal does not know the workflow any more: deleted, or its history is lost")
+_LOST: Final = "Temporal does not know the workflow any more: deleted, its retention is over, or its history is lost"
 
 _logger = logging.getLogger(__name__)
+
+
+class _Cause(NamedTuple):
+    """What ended a workflow whose row does not say it, in the words of the row."""
+
+    status: JobStatus
+    error_type: str
+    message: str
 
 
 class Reconciler:
@@ -35,6 +47,7 @@ class Reconciler:
         self._temporal = jobs
         self._server = server
         self._registry = Registry(server.registry)
+        self._warned = dict[str, str]()
 
     async def reconcile_all(self) -> int:
         """End every row whose workflow is closed or lost; the number of rows that were ended.
@@ -45,6 +58,39 @@ class Reconciler:
             TemporalUnavailable, DatabaseUnavailable
         """
         return sum([await self._reconcile_apart(job) for job in await self._registry.unfinished()])
+
+    async def reconcile_unrecorded(self, task_queue: str) -> int:
+        """Make a row for every job whose workflow closed lately without one; the number of these rows.
+
+        So ends what is terminated before a worker takes it up, or reset to a point where all is recorded.
+
+        Raises:
+            TemporalUnavailable, DatabaseUnavailable
+            SettingsError: the registry belongs to another Temporal.
+        """
+        closed = await self._temporal.closed_ids(task_queue, datetime.now(UTC) - LATELY)
+        unrecorded = await self._registry.unrecorded(closed)
+        if unrecorded:
+            await self.check_ownership()
+        jobs = [job for job_id in unrecorded if (job := await self._temporal.find(job_id))]
+        return sum([await self._reconcile_apart(job) for job in jobs])
+
+    async def check_ownership(self) -> None:
+        """Make sure that the registry and Temporal belong together; see `verdex.ownership`."""
+        await check_ownership(self._temporal, self._server.registry)
+
+    async def warn_of_absent(self) -> None:
+        """Log each index that a job published and that is gone, once for each way in which it is."""
+        claims = await self._registry.claims()
+        found = await absent(self._server, claims)
+        for repository, claim in claims.items():
+            message = found[claim.job_id].message if claim.job_id in found else ""
+            if message and self._warned.get(claim.job_id) != message:
+                _logger.warning(
+                    "published index is not there",
+                    extra={**repository._asdict(), "job_id": claim.job_id, "error": message},
+                )
+            self._warned[claim.job_id] = message
 
     async def _reconcile_apart(self, job: Job) -> bool:
         try:
@@ -58,9 +104,13 @@ class Reconciler:
     async def reconcile(self, job: Job) -> bool:
         """End the row of a job if its workflow is closed or lost; whether it was.
 
+        Where the database of its project does not answer, so that what was published is not known, the row is
+        blocked instead and says so.
+
         Raises:
             TemporalUnavailable, DatabaseUnavailable
             JobNotFound: there was a row, which had ended long ago.
+            SettingsError: the workflow is not known in this Temporal, and the registry belongs to another one.
         """
         workflow = await self._temporal.describe(job.workflow_id, job.job_id)
         if workflow is not None and workflow.status == WorkflowExecutionStatus.RUNNING:
@@ -70,14 +120,45 @@ class Reconciler:
             return False
         if current is None and await retention.was_removed(self._server.registry, job.job_id):
             raise JobNotFound(f"job {job.job_id} ended so long ago that it was removed")
-        await self._end(job, workflow)
+        cause = await self._what_ended(workflow)
+        closed_at = workflow.close_time if workflow and workflow.close_time else datetime.now(UTC)
+        try:
+            published = await publish.withdraw(self._server, job.project_id, job.job_id)
+        except Exception as error:  # noqa: BLE001  (whatever it is, what was published is not known)
+            await self._wait(job, cause, error)
+            return False
+        await self._end(job, cause, closed_at, published)
         return True
 
-    async def _end(self, job: Job, workflow: WorkflowExecutionDescription | None) -> None:
-        published = await self._withdraw(job)
-        status, result, message = await self._verdict(workflow, published)
+    async def _what_ended(self, workflow: WorkflowExecutionDescription | None) -> _Cause:
+        if workflow is None:
+            await self.check_ownership()  # it may be another Temporal that does not know it
+            return _Cause("failed", "WorkflowLost", _LOST)
+        if workflow.status == WorkflowExecutionStatus.CANCELED:
+            return _Cause("cancelled", "Cancelled", "cancelled before the job recorded it")
+        error_type, message = _ENDED_WITHOUT_RECORD[workflow.status or WorkflowExecutionStatus.COMPLETED]
+        return _Cause("failed", error_type, message + await self._temporal.last_words(workflow))
+
+    async def _wait(self, job: Job, cause: _Cause, error: Exception) -> None:
+        """Say what holds up the end of a job: that it runs would be a lie, and how it ended is not known."""
+        waiting = f'waiting for database "{database_name(job.project_id)}" to settle what was published: {error}'
+        message = f"{cause.message}; {waiting}"
+        record = JobRecord(
+            identity=_identity(job),
+            revision=_revision_now(),
+            state=JobState(status="blocked", status_message=message, **job.model_dump(include=_KEPT)),
+            started_at=job.started_at or job.created_at,
+        )
+        await self._registry.record(record)
+        if job.status_message != record.state.status_message:
+            _logger.warning(
+                "job cannot be reconciled",
+                extra={"job_id": job.job_id, "project_id": job.project_id, "error": message},
+            )
+
+    async def _end(self, job: Job, cause: _Cause, closed_at: datetime, published: IndexResult | None) -> None:
+        status, result, message = _verdict(cause, published)
         started_at = job.started_at or job.created_at
-        closed_at = workflow.close_time if workflow and workflow.close_time else datetime.now(UTC)
         record = JobRecord(
             identity=_identity(job),
             revision=LAST_REVISION,
@@ -95,28 +176,21 @@ class Reconciler:
             extra={"job_id": job.job_id, "project_id": job.project_id, "status": status, "error": message},
         )
 
-    async def _withdraw(self, job: Job) -> IndexResult | None:
-        try:
-            return await publish.abandon(self._server.database(database_name(job.project_id)), job.job_id)
-        except DatabaseNotFound:
-            return None
 
-    async def _verdict(
-        self, workflow: WorkflowExecutionDescription | None, published: IndexResult | None
-    ) -> tuple[JobStatus, IndexResult | None, str]:
-        error_type, message = _LOST if workflow is None else await self._what_ended(workflow)
-        if published is not None:
-            return "completed", published, f"published, then {message}"
-        if workflow is not None and workflow.status == WorkflowExecutionStatus.CANCELED:
-            return "cancelled", None, message
-        return "failed", IndexResult(status="failed", errors=[message], error_type=error_type), message
+_KEPT: Final = {"phase", "attempt", "files_total"}
 
-    async def _what_ended(self, workflow: WorkflowExecutionDescription) -> tuple[str, str]:
-        if workflow.status == WorkflowExecutionStatus.CANCELED:
-            return "Cancelled", "cancelled before the job recorded it"
-        status = workflow.status or WorkflowExecutionStatus.COMPLETED
-        error_type, message = _ENDED_WITHOUT_RECORD[status]
-        return error_type, message + await self._temporal.last_words(workflow)
+
+def _verdict(cause: _Cause, published: IndexResult | None) -> tuple[JobStatus, IndexResult | None, str]:
+    if published is not None:
+        return "completed", published, f"published, then {cause.message}"
+    if cause.status == "cancelled":
+        return "cancelled", None, cause.message
+    return "failed", IndexResult(status="failed", errors=[cause.message], error_type=cause.error_type), cause.message
+
+
+def _revision_now() -> int:
+    """Minutes since 1970: later than all that a workflow wrote, and than what was said here before."""
+    return int(datetime.now(UTC).timestamp() // 60)
 
 
 def _identity(job: Job) -> JobIdentity:

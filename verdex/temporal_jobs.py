@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator, Container
 from contextlib import suppress
+from datetime import datetime
 from typing import Final
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import (
     Client,
     WorkflowExecution,
@@ -15,6 +17,7 @@ from temporalio.exceptions import TemporalError
 from verdex import temporal
 from verdex.contracts import INDEX_REPOSITORY, JOB_STATE_QUERY, IndexRequest, Job, JobState
 from verdex.errors import TransientError
+from verdex.storage.namespaces import Namespace
 
 STARTER: Final = "starter"
 """In the memo of a workflow: who started it, to tell a new job from one that ran already."""
@@ -26,6 +29,13 @@ class TemporalJobs:
     def __init__(self, client: Client) -> None:
         """Read through `client`."""
         self._client = client
+
+    async def namespace(self) -> Namespace:
+        """The namespace that is read."""
+        request = DescribeNamespaceRequest(namespace=self._client.namespace)
+        with temporal.translated():
+            answer = await self._client.workflow_service.describe_namespace(request, timeout=temporal.RPC_TIMEOUT)
+        return Namespace(answer.namespace_info.id, answer.namespace_info.name)
 
     async def describe(self, workflow_id: str, run_id: str) -> WorkflowExecutionDescription | None:
         """What Temporal knows of a run; None if nothing."""
@@ -50,6 +60,13 @@ class TemporalJobs:
         condition = f"ExecutionStatus = 'Running' AND TaskQueue = '{task_queue}'"
         return [job async for job in self._list(condition, known)]
 
+    async def closed_ids(self, task_queue: str, since: datetime) -> list[str]:
+        """The ids of the jobs of a task queue whose workflow has closed since then."""
+        query = f"WorkflowType = '{INDEX_REPOSITORY}' AND TaskQueue = '{task_queue}' AND ExecutionStatus != 'Running'"
+        with temporal.translated():
+            found = self._client.list_workflows(f"{query} AND CloseTime >= '{since.isoformat()}'")
+            return [workflow.run_id async for workflow in found]
+
     async def state(self, job: Job) -> JobState | None:
         """What the workflow of a job says that it is doing; None where it cannot be asked."""
         handle = self._client.get_workflow_handle(job.workflow_id, run_id=job.job_id)
@@ -69,7 +86,7 @@ class TemporalJobs:
                 if event.HasField("workflow_execution_terminated_event_attributes"):
                     terminated = event.workflow_execution_terminated_event_attributes
                     reason = f": {terminated.reason}" if terminated.reason else ""
-                    return f" by {terminated.identity or 'somebody'}{reason}"
+                    return f" by {terminated.identity or 'somebody'}{reason}{_reset(workflow)}"
                 failure = event.workflow_execution_failed_event_attributes.failure.message
                 return f": {failure}" if failure else ""
         return ""
@@ -90,6 +107,11 @@ class TemporalJobs:
                 with suppress(ValueError):
                     return IndexRequest.model_validate_json(payloads[0].data if payloads else b"")
         return None
+
+
+def _reset(workflow: WorkflowExecutionDescription) -> str:
+    new = workflow.raw_description.workflow_extended_info.reset_run_id
+    return f" (it was reset, and goes on as job {new})" if new else ""
 
 
 def _as_started(workflow: WorkflowExecution, request: IndexRequest) -> Job:

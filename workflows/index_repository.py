@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import assert_never
 
@@ -29,6 +29,7 @@ with workflow.unsafe.imports_passed_through():
         Scan,
         Shard,
     )
+    from verdex.errors import JobReset
 
 _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
 """Of the workflow itself, or malformed input: they would be tried again for ever, and the job would look as if it ran.
@@ -44,7 +45,7 @@ class IndexRepository:
     def __init__(self) -> None:
         """The job is pending until `run` begins."""
         self._row: JobRow | None = None
-        self._may_be_published = False
+        self._published: Manifest | None = None  # or about to be
 
     @workflow.query(name=JOB_STATE_QUERY)
     def state(self) -> JobState:
@@ -62,9 +63,10 @@ class IndexRepository:
         with _span(request) as span:
             self._row = row = JobRow(_identity(request, span), workflow.now())
             steps = Steps(row, timedelta(seconds=request.blocked_limit_seconds))
-            result = await self._outcome(row, steps)
+            result = self._own(row, await self._outcome(row, steps))
             if result is None:
-                await row.end("cancelled", None, "cancelled on request")
+                with suppress(ActivityError):  # as in `_record_failure`
+                    await row.end("cancelled", None, "cancelled on request")
                 raise asyncio.CancelledError
             return await _conclude(row, result)
 
@@ -90,7 +92,7 @@ class IndexRepository:
         return await self._publish(steps, scan.manifest)
 
     async def _publish(self, steps: Steps, manifest: Manifest) -> IndexResult:
-        self._may_be_published = True
+        self._published = manifest
         return await steps.run(IndexingActivities.publish, manifest, policies.PUBLISH)
 
     async def _withdraw(self, row: JobRow, steps: Steps) -> IndexResult | None:
@@ -99,10 +101,17 @@ class IndexRepository:
         Raises:
             StepFailed: that cannot be told. The workflow fails with it, and the row is left to the reconciler.
         """
-        if not self._may_be_published:
+        if self._published is None:
             return None
         abandoning = steps.run(IndexingActivities.abandon, row.identity, policies.PUBLISH, retry=policies.WITHOUT_END)
         return await uninterrupted(abandoning)
+
+    def _own(self, row: JobRow, result: IndexResult | None) -> IndexResult | None:
+        """The result, unless it was replayed: a workflow that is reset goes on as another job, which did not do it"""
+        if result is None or self._published is None or self._published.job_id == row.identity.job_id:
+            return result
+        reset = JobReset(self._published.job_id)
+        return IndexResult(status="failed", errors=[str(reset)], error_type=type(reset).__name__)
 
 
 async def _index_shards(steps: Steps, scan: Scan) -> None:
@@ -142,7 +151,8 @@ async def _conclude(row: JobRow, result: IndexResult) -> IndexResult:
 async def _record_failure(row: JobRow, result: IndexResult) -> ApplicationError:
     message, error_type = result.error_message or "", result.error_type or "IndexingFailed"
     errors = tuple(result.errors) if any(result.errors) else (message,)
-    await row.end("failed", result.model_copy(update={"errors": errors, "error_type": error_type}))
+    with suppress(ActivityError):  # the registry refuses it: the workflow tells, and the row is left to the reconciler
+        await row.end("failed", result.model_copy(update={"errors": errors, "error_type": error_type}))
     return ApplicationError(message, type=error_type, non_retryable=True)
 
 
@@ -161,7 +171,7 @@ def _identity(request: IndexRequest, span: Span) -> JobIdentity:
         repo_path=request.repo_path,
         force_reindex=request.force_reindex,
         trace_id=_trace_id(span) or info.run_id.replace("-", ""),  # as long as a trace id
-        created_at=info.workflow_start_time,
+        created_at=info.workflow_start_time if info.run_id == info.first_execution_run_id else workflow.now(),
     )
 
 

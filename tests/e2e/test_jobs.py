@@ -133,7 +133,8 @@ def test_projects_are_created_listed_indexed_into_and_dropped(stack, tree: Path)
     assert (job["status"], job["project_id"]) == ("completed", "web-shop")
     assert len(stack("files", tree, "--project", "web-shop").out.splitlines()) == job["files_total"]
     assert stack("project", "drop", "web-shop", "--yes").code == 0
-    assert stack("status", job["job_id"], "--json").json == job
+    gone = 'the index is gone: PostgreSQL: database "cb_proj_web_shop" does not exist'
+    assert stack("status", job["job_id"], "--json").json == {**job, "status_message": gone}
     assert "web-shop" not in stack("project", "list").out
 
 

@@ -118,6 +118,17 @@ def test_down_stops_everything_and_up_brings_back_jobs_history_and_index(stack, 
     assert stack("index", tree, "--json").json["files_unchanged"] == 4
 
 
+def test_a_temporal_whose_state_is_lost_is_replaced_and_jobs_go_on(command, write, scratch: Path):
+    home, tree = command("lost"), write(scratch / "lost tree", {"a.py": "a = 1\n"})
+    before = home("index", tree, "--json").json
+    home.kill("temporal", "worker")
+    for path in (home.home / "temporal").iterdir():
+        path.unlink()
+    after = home("index", tree, "--json")
+    assert (after.code, after.json["files_unchanged"]) == (0, 1)
+    assert home("jobs", "--json").json == [after.json, before]
+
+
 def test_a_stack_that_was_taken_down_stays_down_though_a_command_waits(stack, write, scratch: Path, eventually):
     stack.processes()["worker"].suspend()
     waiting = stack.start("index", write(scratch / "down", {"a.py": "a = 1\n"}))

@@ -1,6 +1,7 @@
 """What is seen while a job runs, and what Ctrl-C does."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -103,6 +104,35 @@ def test_a_second_index_of_the_same_repository_follows_the_job_that_runs(stack, 
     worker.resume()
     running.communicate(timeout=30)
     assert running.returncode == 0
+
+
+def test_force_waits_for_the_job_that_runs_and_then_does_everything_anew(stack, waiting, scratch: Path):
+    running, worker = waiting
+    job_id = started(running.stderr.readline())
+    forcing = stack.start("index", scratch / "waiting", "--force", "--json")
+    said = forcing.stderr.readline()
+    assert said == (f"verdex: job {job_id} indexes this repository already: a forced one follows when it has ended\n")
+    worker.resume()
+    out, err = forcing.communicate(timeout=30)
+    running.communicate(timeout=30)
+    forced = json.loads(out)
+    assert (forcing.returncode, running.returncode, forced["status"]) == (0, 0, "completed"), err
+    assert (forced["force_reindex"], forced["files_unchanged"], forced["chunks_created"]) == (True, 1, 1)
+    assert forced["job_id"] != job_id
+    ended, begun = [line for line in err.splitlines() if line.startswith("verdex: job ")]
+    assert ended.startswith(f"verdex: job {job_id} is completed: ")
+    assert begun == f"verdex: job {forced['job_id']}"
+
+
+def test_force_that_does_not_wait_says_that_nothing_is_forced(stack, waiting, scratch: Path):
+    running, worker = waiting
+    job_id = started(running.stderr.readline())
+    forcing = stack("index", scratch / "waiting", "--force", "--no-wait", "--json")
+    assert (forcing.code, forcing.json["job_id"], forcing.json["force_reindex"]) == (4, job_id, False)
+    nothing_is_forced = "and nothing is forced: run this again when it has ended"
+    assert forcing.err == f"verdex: job {job_id} indexes this repository already, {nothing_is_forced}\n"
+    worker.resume()
+    running.communicate(timeout=30)
 
 
 def test_the_command_that_waits_starts_a_killed_worker_again_and_the_job_completes(stack, waiting, runs, eventually):

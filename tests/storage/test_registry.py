@@ -185,7 +185,6 @@ async def test_a_clock_that_is_behind_does_not_lose_the_end(registry: Registry):
         job_record("blocked"),
         job_record("blocked", status_message=" \n"),
     ],
-    ids=str,
 )
 async def test_a_record_that_lies_is_refused_and_leaves_no_trace(registry: Registry, record: JobRecord):
     with pytest.raises(StateRefused):

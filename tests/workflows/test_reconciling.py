@@ -1,5 +1,6 @@
 """No job outlives its workflow, whatever closed it."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionSta
 from temporalio.service import RPCError
 
 from activities.indexing import IndexingActivities
+from verdex.client import Started
 from verdex.contracts import (
     INDEX_REPOSITORY,
     RECONCILE_JOBS,
@@ -30,8 +32,11 @@ from verdex.contracts import (
 )
 from verdex.errors import DatabaseRefused
 from verdex.reconcile import Reconciler
+from verdex.storage.registry import Registry
 from verdex.temporal_jobs import TemporalJobs
 from worker import RECONCILIATION, _schedule
+
+DELETION_SECONDS = 120
 
 
 @pytest.fixture
@@ -233,27 +238,120 @@ async def test_a_workflow_that_failed_without_a_record_fails_its_job_with_its_wo
     assert job.error_message == "the workflow failed before it could record why: permission denied for database"
 
 
-async def test_a_job_whose_workflow_was_deleted_is_failed(
-    verdex, client, run_worker, stuck, gate, repository, handle_of, eventually
-):
-    async def is_gone() -> bool:
+@pytest.fixture
+def delete(client, handle_of):
+    """Delete workflows, as Temporal itself does when their retention is over; a closed one takes its time."""
+
+    async def is_gone(started: Started) -> bool:
         try:
             await handle_of(started).describe()
         except RPCError:
             return True
         return False
 
+    async def run(*jobs: Started) -> None:
+        for started in jobs:
+            execution = WorkflowExecution(workflow_id=started.workflow_id, run_id=started.job_id)
+            await client.workflow_service.delete_workflow_execution(
+                DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=execution)
+            )
+        async with asyncio.timeout(DELETION_SECONDS):
+            while not all([await is_gone(started) for started in jobs]):
+                await asyncio.sleep(0.05)
+
+    return run
+
+
+async def test_a_job_whose_workflow_was_deleted_is_failed(verdex, run_worker, stuck, gate, repository, delete):
     async with run_worker(stuck):
         started = await verdex.index(repository)
         await gate.reached()
-        execution = WorkflowExecution(workflow_id=started.workflow_id, run_id=started.job_id)
-        await client.workflow_service.delete_workflow_execution(
-            DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=execution)
-        )
-        await eventually(is_gone)
+        await delete(started)
         job = await verdex.job(started.job_id)
     assert (job.status, job.error_type) == ("failed", "WorkflowLost")
     assert "Temporal does not know the workflow any more" in job.error_message
+
+
+async def test_a_job_that_published_before_its_workflow_was_deleted_is_completed(
+    verdex, run_worker, gate, repository, published, delete
+):
+    class Committing(IndexingActivities):
+        @activity.defn
+        async def publish(self, manifest: Manifest) -> IndexResult:
+            result = await super().publish(manifest)
+            await gate.passed()
+            return result
+
+    async with run_worker(Committing):
+        started = await verdex.index(repository)
+        await gate.reached()
+        await delete(started)
+    job = await verdex.job(started.job_id)
+    assert (job.status, job.files_indexed, await published(repository)) == ("completed", 3, 3)
+    assert job.status_message.startswith("published, then Temporal does not know the workflow any more")
+
+
+async def test_what_temporal_has_forgotten_stays_as_it_ended_or_is_failed(
+    verdex, client, server, run_worker, stuck, gate, repository, finished, handle_of, delete
+):
+    async with run_worker():
+        job = await finished((await verdex.index(repository)).job_id)
+    (repository / "new.py").write_text("new = 1\n")
+    async with run_worker(stuck):
+        started = await verdex.index(repository)
+        await gate.reached()
+        await handle_of(started).terminate(reason="by hand")
+    await delete(started, Started(job.job_id, job.workflow_id, already_running=False))
+    assert await Reconciler(TemporalJobs(client), server).reconcile_all() == 1
+    lost, completed = await verdex.jobs()
+    assert (lost.job_id, lost.status, lost.error_type) == (started.job_id, "failed", "WorkflowLost")
+    assert completed == job
+
+
+async def test_a_job_that_was_terminated_before_a_worker_took_it_up_is_listed(verdex, repository, handle_of):
+    started = await verdex.index(repository)
+    await handle_of(started).terminate(reason="by hand")
+    (job,) = await verdex.jobs()
+    assert (job.job_id, job.status, job.error_type) == (started.job_id, "failed", "WorkflowTerminated")
+
+
+async def test_the_reconciling_workflow_makes_the_row_of_a_job_that_never_had_one(
+    verdex, client, server, settings, repository, handle_of, run_worker
+):
+    started = await verdex.index(repository)
+    await handle_of(started).terminate(reason="by hand")
+    async with run_worker():
+        run = client.execute_workflow(
+            RECONCILE_JOBS, id=f"reconcile-{settings.task_queue}", task_queue=settings.task_queue
+        )
+        assert await run == 1
+    row = await Registry(server.registry).job(started.job_id)
+    assert row is not None
+    assert row.status == "failed"
+
+
+async def test_what_cannot_be_settled_yet_is_not_shown_as_running(verdex, server, terminated):
+    await server.forget("cb_proj_default")
+    async with server.registry.connection() as connection:
+        await connection.execute("ALTER DATABASE cb_proj_default ALLOW_CONNECTIONS false")
+        for job in (await verdex.job(terminated.job_id), *await verdex.jobs()):
+            assert job.status == "blocked"
+            assert job.status_message.startswith("the workflow was terminated by ")
+            assert (
+                ': by hand; waiting for database "cb_proj_default" to settle what was published: ' in job.status_message
+            )
+        row = await connection.fetchrow("SELECT status, status_message FROM indexing_jobs")
+        assert tuple(row) == (job.status, job.status_message)
+        await connection.execute("ALTER DATABASE cb_proj_default ALLOW_CONNECTIONS true")
+    assert_terminated(await verdex.job(terminated.job_id))
+    events = [event.event for event in await verdex.events(terminated.job_id)]
+    assert (events.count("blocked"), events[-1]) == (1, "failed")
+
+
+async def test_a_job_whose_project_has_an_empty_database_now_published_nothing(verdex, server, terminated):
+    async with server.database("cb_proj_default").connection() as connection:
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    assert_terminated(await verdex.job(terminated.job_id))
 
 
 async def test_a_row_that_cannot_be_ended_does_not_hold_up_the_others(

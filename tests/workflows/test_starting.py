@@ -12,7 +12,14 @@ from activities.registry import RegistryActivities
 from verdex import temporal
 from verdex.client import Verdex
 from verdex.contracts import JobIdentity, JobRecord, index_workflow_id
-from verdex.errors import DatabaseUnavailable, JobNotFound, RepositoryError, SettingsError, TemporalUnavailable
+from verdex.errors import (
+    DatabaseUnavailable,
+    JobNotFound,
+    RepositoryError,
+    SchemaMissing,
+    SettingsError,
+    TemporalUnavailable,
+)
 from verdex.local.temporal_server import HOST, _free_port
 from verdex.storage.database import Server
 
@@ -56,13 +63,23 @@ async def test_a_second_start_returns_the_job_that_runs(verdex, run_worker, held
     assert (job.job_id, job.force_reindex) == (first.job_id, False)
 
 
-async def test_twenty_starts_at_once_are_one_job(verdex, run_worker, held_up, gate, repository, finished):
+async def test_a_job_can_be_started_before_any_worker_has_set_up_the_registry(
+    client, registry_url, settings, repository
+):
+    async with Server(registry_url) as server:
+        verdex = Verdex(client, server, settings)
+        assert not (await verdex.index(repository)).already_running
+        with pytest.raises(SchemaMissing, match="a worker sets up the registry when it starts; is one running"):
+            await verdex.jobs()
+
+
+async def test_fifty_starts_at_once_are_one_job(verdex, run_worker, held_up, gate, repository, finished):
     async with run_worker(held_up):
-        started = await asyncio.gather(*(verdex.index(repository) for _ in range(20)))
+        started = await asyncio.gather(*(verdex.index(repository) for _ in range(50)))
         gate.open()
         await finished(started[0].job_id)
         assert len({job.job_id for job in started}) == 1
-        assert sorted(job.already_running for job in started) == [False] + [True] * 19
+        assert sorted(job.already_running for job in started) == [False] + [True] * 49
         assert len(await verdex.jobs()) == 1
 
 
@@ -133,7 +150,7 @@ async def test_a_path_that_names_no_repository_is_refused(verdex, path):
         await verdex.index(path)
 
 
-@pytest.mark.parametrize("job_id", ["", "17", "../x", "x' OR '1'='1", str(uuid4())])
+@pytest.mark.parametrize("job_id", ["", "17", "../x", "x' OR '1'='1", "01a203d0-e718-76e0-848d-65d26c08b0a8"])
 async def test_a_job_that_nobody_knows_is_not_found(verdex, job_id):
     for asked in (verdex.job, verdex.cancel, verdex.files):
         with pytest.raises(JobNotFound, match="verdex jobs"):

@@ -25,14 +25,22 @@ def index(path: Path, project_id: str, *, force: bool, no_wait: bool, as_json: b
     """Index the repository at PATH and wait for the end.
 
     Ctrl-C leaves the job running. A repository is indexed by one job at a time: if one runs already, that one is
-    followed.
+    followed; with --force its end is waited for, and then the forced job starts.
     """
     session, started = Session(replace_worker=True), list[Started]()
 
     async def work(verdex: Verdex) -> Job:
         started.append(await verdex.index(path, project_id=project_id, force_reindex=force))
-        _tell_start(started[0], force=force)
-        return await (verdex.job(started[0].job_id) if no_wait else follow(started[0].job_id, session))
+        in_the_way = force and started[-1].already_running and not (await verdex.job(started[-1].job_id)).force_reindex
+        _tell_start(started[-1], in_the_way=in_the_way, no_wait=no_wait)
+        if no_wait:
+            return await verdex.job(started[-1].job_id)
+        job = await follow(started[-1].job_id, session)
+        if not in_the_way:
+            return job
+        click.echo(f"verdex: job {job.job_id} is {output.plain_headline(job)}", err=True)
+        async with await Verdex.connect() as reconnected:  # what was started again meanwhile may have moved
+            return await work(reconnected)
 
     try:
         job = session.run(work)
@@ -43,18 +51,22 @@ def index(path: Path, project_id: str, *, force: bool, no_wait: bool, as_json: b
     _finish(job, as_json=as_json)
 
 
-def _tell_start(started: Started, *, force: bool) -> None:
-    if started.already_running:
-        again = "; to force a new one, run this again when it has ended" if force else ""
-        click.echo(f"verdex: job {started.job_id} indexes this repository already: following it{again}", err=True)
+def _tell_start(started: Started, *, in_the_way: bool, no_wait: bool) -> None:
+    if not started.already_running:
+        told = ""
+    elif not in_the_way:
+        told = " indexes this repository already: following it"
+    elif no_wait:
+        told = " indexes this repository already, and nothing is forced: run this again when it has ended"
     else:
-        click.echo(f"verdex: job {started.job_id}", err=True)
+        told = " indexes this repository already: a forced one follows when it has ended"
+    click.echo(f"verdex: job {started.job_id}{told}", err=True)
 
 
 def _leave_running(started: list[Started], why: str) -> NoReturn:
     if not started:
         raise click.Abort
-    job_id = started[0].job_id
+    job_id = started[-1].job_id
     click.echo(f"\nverdex: {why} Follow it: verdex status {job_id} · stop it: verdex cancel {job_id}", err=True)
     sys.exit(RUNNING)
 

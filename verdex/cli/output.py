@@ -95,8 +95,8 @@ def headline(job: Job) -> str:
 def _summary(job: Job) -> str:
     match job.status:
         case "completed":
-            text = _completed(job)
-            return f"{text}\n{_partial(job.error_message)}" if job.error_message else text
+            notes = {"partial": job.error_message, "note": job.status_message}
+            return "\n".join([_completed(job), *(_note(name, text) for name, text in notes.items() if text)])
         case "failed":
             return printable(job.error_message or "")
         case _:
@@ -105,8 +105,8 @@ def _summary(job: Job) -> str:
             return printable("; ".join(filter(None, [phase, progress, job.status_message])))
 
 
-def _partial(message: str) -> str:
-    return f"{click.style('partial', fg='yellow')}  {printable(message)}"
+def _note(name: str, text: str) -> str:
+    return f"{click.style(name, fg='yellow')}  {printable(text)}"
 
 
 def _completed(job: Job) -> str:
@@ -162,5 +162,6 @@ def listing(jobs: Sequence[Job]) -> str:
 def _last_column(job: Job) -> str:
     if job.status == "completed":
         partial = f", {job.files_failed:,} failed" if job.result_status == "partial" else ""
-        return f"{plural(job.files_indexed, 'file')}{partial}, {duration(job.duration_seconds)}"
+        note = f"; {job.status_message}" if job.status_message else ""
+        return f"{plural(job.files_indexed, 'file')}{partial}, {duration(job.duration_seconds)}{note}"
     return job.error_message or job.status_message or job.phase or ""

@@ -114,6 +114,8 @@ class LocalStack:
         asyncio.run(_ensure_database(self.postgres))  # an earlier start may have been broken off before it
         if not self.temporal.is_running():
             say("starting Temporal")
+            if not self.temporal.has_state():
+                asyncio.run(_forget_namespace(self.postgres))
             self.temporal.start(without_temporal(os.environ))
         if self.worker.running() is None or (replace_worker and not self._worker_is_current()):
             say("starting the worker" if self.worker.running() is None else "replacing the worker: other settings")
@@ -166,6 +168,16 @@ async def _ensure_database(postgres: Postgres) -> None:
     try:
         if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", ROLE):
             await connection.execute(f'CREATE DATABASE "{ROLE}"')
+    finally:
+        await connection.close()
+
+
+async def _forget_namespace(postgres: Postgres) -> None:
+    """A Temporal that begins anew takes the place of one whose state is lost: what that ran is to end as lost."""
+    connection = await asyncpg.connect(postgres.url())
+    try:
+        if await connection.fetchval("SELECT to_regclass('temporal_namespace')"):
+            await connection.execute("DELETE FROM temporal_namespace")
     finally:
         await connection.close()
 

@@ -45,6 +45,10 @@ class TemporalServer:
         record = self._process.record()
         return int(record.details.get(name, default)) if record else default
 
+    def has_state(self) -> bool:
+        """Whether it was ever started, and what it kept is still there."""
+        return self._database.exists()
+
     def is_running(self) -> bool:
         """Whether the process runs and listens."""
         record = self._process.running()

@@ -6,7 +6,10 @@ from uuid import UUID
 import asyncpg
 
 from verdex.contracts import Counts, IndexResult
-from verdex.storage.database import Connection, Database
+from verdex.errors import DatabaseNotFound
+from verdex.storage.database import Connection, Database, Server
+from verdex.storage.migrations import version
+from verdex.storage.projects import database_name
 
 NAMED_FAILURES: Final = 5
 KEPT_FAILURES: Final = 100
@@ -29,6 +32,8 @@ async def publish(database: Database, manifest_id: int, *, max_failed_ratio: flo
 async def abandon(database: Database, job_id: str) -> IndexResult | None:
     """See to it that the manifest of a job is never published; the result, if it was published before."""
     async with database.transaction() as connection:
+        if await version(connection) == 0:
+            return None
         row = await connection.fetchrow(
             "SELECT id, state, result FROM manifests WHERE job_id = $1 FOR UPDATE", UUID(job_id)
         )
@@ -38,6 +43,14 @@ async def abandon(database: Database, job_id: str) -> IndexResult | None:
             return IndexResult.model_validate_json(row["result"])
         await connection.execute("UPDATE manifests SET state = 'abandoned' WHERE id = $1", row["id"])
     return None
+
+
+async def withdraw(server: Server, project_id: str, job_id: str) -> IndexResult | None:
+    """As `abandon`, whatever became of the project: what is gone with its database cannot be published."""
+    try:
+        return await abandon(server.database(database_name(project_id)), job_id)
+    except DatabaseNotFound:
+        return None
 
 
 async def _lock(connection: Connection, manifest_id: int) -> asyncpg.Record:

@@ -74,6 +74,37 @@ WHERE repositories.path = $1
 """
 
 
+class Held(NamedTuple):
+    """What a database holds of the published index of a repository, as far as can be told without reading it."""
+
+    job_id: str
+    generation: int
+    files: int  # whatever their outcome
+    has_chunks: bool
+
+
+_HELD: Final = """
+SELECT path, job_id::text, repositories.generation,
+       (SELECT count(*) FROM files WHERE manifest_id = manifests.id) AS files,
+       EXISTS (SELECT FROM files JOIN chunks USING (blob_id) WHERE manifest_id = manifests.id) AS has_chunks
+FROM repositories JOIN manifests ON manifests.id = repositories.manifest_id
+WHERE path = ANY ($1)
+"""
+
+
+async def held(database: Database, repo_paths: Collection[str]) -> dict[str, Held]:
+    """What a project's database holds of repositories, by path; nothing where nothing is published.
+
+    Raises:
+        DatabaseUnavailable, DatabaseNotFound, DatabaseRefused: see `verdex.errors`.
+    """
+    async with database.connection() as connection:
+        if await version(connection) == 0:
+            return {}
+        rows = await connection.fetch(_HELD, list(repo_paths))
+    return {path: Held(*rest) for path, *rest in map(tuple, rows)}
+
+
 @asynccontextmanager
 async def published(database: Database, repo_path: str) -> AsyncIterator[PublishedIndex | None]:
     """The published index of a repository, in one snapshot of the database; None where nothing is published.

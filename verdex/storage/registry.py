@@ -1,5 +1,6 @@
 """The table `indexing_jobs`: one row a job."""
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -8,6 +9,13 @@ import asyncpg
 from verdex.contracts import TERMINAL, Counts, Job, JobEvent, JobRecord, JobStatus
 from verdex.errors import JobConflict
 from verdex.storage.database import Connection, Database
+
+
+class Repository(NamedTuple):
+    """Which repository a row is about."""
+
+    project_id: str
+    repo_path: str
 
 
 class Claim(NamedTuple):
@@ -27,6 +35,9 @@ _COLUMNS, _CLAIM_COLUMNS = (
     for names in (Job.model_fields, Claim._fields)
 )
 
+# By when they ended: a workflow that is reset is a new job, which may keep the place of the old one.
+_LAST_COMPLETED: Final = "completed_at DESC, generation DESC"
+
 _INSERT: Final = """
 INSERT INTO indexing_jobs (id, workflow_id, project_id, repo_path, force_reindex, trace_id, created_at, status)
 VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending')
@@ -44,17 +55,7 @@ SET status = $3, phase = $4, status_message = $5, attempt = $6, started_at = $7,
     files_total = greatest(files_total, $8)
 WHERE id = $1 AND revision < $2 AND status IN ('pending', 'running', 'blocked')
 """
-_COUNTS: Final = (
-    "files_indexed",
-    "files_added",
-    "files_changed",
-    "files_deleted",
-    "files_unchanged",
-    "files_skipped",
-    "files_failed",
-    "chunks_created",
-    "chunks_total",
-)
+_COUNTS: Final = tuple(name for name in Counts.model_fields if name != "files_total")
 _SEEN: Final = frozenset({"files_skipped", "files_failed"})
 """What a job that published nothing can still tell."""
 _UPDATE_END: Final = f"""
@@ -131,17 +132,38 @@ class Registry:
         """What the last completed job of a repository says of the index; None where none has completed."""
         query = f"""
             SELECT {_CLAIM_COLUMNS} FROM indexing_jobs
-            WHERE project_id = $1 AND repo_path = $2 AND status = 'completed' ORDER BY created_at DESC LIMIT 1
+            WHERE project_id = $1 AND repo_path = $2 AND status = 'completed' ORDER BY {_LAST_COMPLETED} LIMIT 1
         """  # noqa: S608
         async with self._database.connection() as connection:
             row = await connection.fetchrow(query, project_id, repo_path)
         return Claim(**row) if row else None
+
+    async def claims(self) -> dict[Repository, Claim]:
+        """What the last completed job of each repository says of the index; nothing of projects that were dropped."""
+        query = f"""
+            SELECT DISTINCT ON (project_id, repo_path) project_id, repo_path, {_CLAIM_COLUMNS} FROM indexing_jobs
+            WHERE status = 'completed' AND project_id IN (SELECT id FROM projects)
+            ORDER BY project_id, repo_path, {_LAST_COMPLETED}
+        """  # noqa: S608
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(query)
+        return {Repository(*row[:2]): Claim(*row[2:]) for row in map(tuple, rows)}
 
     async def events(self, job_id: str) -> list[JobEvent]:
         """What happened to a job, the oldest first; nothing where there is no row."""
         query = "SELECT at, event, phase, attempt, message FROM job_events WHERE job_id = $1 ORDER BY id"
         async with self._database.connection() as connection:
             return [JobEvent.model_validate(dict(row)) for row in await connection.fetch(query, UUID(job_id))]
+
+    async def unrecorded(self, job_ids: Iterable[str]) -> set[str]:
+        """Those jobs that have no row and never had one."""
+        query = """
+            SELECT id::text FROM unnest($1::uuid[]) AS job (id)
+            WHERE NOT EXISTS (SELECT FROM indexing_jobs WHERE id = job.id)
+              AND NOT EXISTS (SELECT FROM removed_jobs WHERE id = job.id)
+        """
+        async with self._database.connection() as connection:
+            return {row["id"] for row in await connection.fetch(query, list(job_ids))}
 
     async def unfinished(self) -> list[Job]:
         """Every job that has not ended, the oldest first."""
