@@ -2,8 +2,9 @@
 
     python tests/workflows/record_histories.py
 
-A replay that fails means: a job that runs while this version is deployed would fail. Record anew only for a change
-that is meant, and only once no job of the version before can be running.
+A replay that fails means: a job that runs while this version is deployed would stop. Such a change goes under
+`workflow.patched`, and the new way is recorded beside the old: nothing is overwritten here. A history may be deleted
+once no job of a version that issues its commands can be running. Beside each stands its fingerprint, for people.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from temporalio.testing import WorkflowEnvironment
 
 import worker as worker_module
 from activities.indexing import IndexingActivities
+from tests.workflows.commands import of_history
 from verdex import temporal
 from verdex.client import Verdex
 from verdex.contracts import IndexResult, JobIdentity, Manifest, Scan, Shard
@@ -121,8 +124,9 @@ class Recorder:
             with suppress(WorkflowFailureError):
                 await handle.result()
             history = (await handle.fetch_history()).to_json_dict()
-        text = json.dumps(_neutral(history, str(self._directory)), indent=1)
-        (HISTORIES / f"{name}.json").write_text(text + "\n")
+        path = _free(name)
+        path.write_text(json.dumps(_neutral(history, str(self._directory)), indent=1) + "\n")
+        path.with_suffix(".txt").write_text("".join(f"{command}\n" for command in of_history(history)))
 
     def _repository(self, name: str) -> Path:
         root = self._directory / "code" / name
@@ -131,6 +135,12 @@ class Recorder:
             for file in ("a.py", "b.py", "c.py"):
                 (root / file).write_text(f"name = {file!r}\n")
         return root
+
+
+def _free(name: str) -> Path:
+    """The first path for a history of this name that is not taken: `name.json`, `name-2.json`, …"""
+    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(path for one in names if not (path := HISTORIES / f"{one}.json").exists())
 
 
 def _neutral(value: Any, directory: str) -> Any:
