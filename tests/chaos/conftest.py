@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 
 from tests.chaos.campaign import begin
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults.catalogue import FAULTS
 from tests.chaos.stack import stack
 
 SEED: Final = 20

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from tests.chaos.stack import Stack
-from tests.chaos.trees import Expected
+from tests.chaos.trees import Expected, World
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Row = Mapping[str, Any]
@@ -34,6 +34,7 @@ class File(NamedTuple):
     """One path of a published manifest."""
 
     outcome: str
+    reason: str
     content_hash: bytes | None
     chunks: tuple[Chunk, ...]
 
@@ -85,20 +86,24 @@ class Case(NamedTuple):
     before: Indexes
     after: Indexes
     expected: Mapping[str, Expected]
+    worlds: Sequence[World]
+    """Where the tree changed meanwhile, what may have been seen of it instead; otherwise empty."""
     ends: frozenset[str]
     """The ends that are true after what was done to the job."""
     causes: str
     """A pattern that the message of a failed job must match."""
+    gone: str
+    """A pattern that the status message of a completed job must match because its index is gone; empty if it is not."""
 
 
 @asynccontextmanager
-async def connected(url: str, database: str | None = None) -> AsyncIterator[Connection]:
-    """A connection to one database of the server.
+async def connected(url: str, database: str | None = None, user: str | None = None) -> AsyncIterator[Connection]:
+    """A connection to one database of the server; `database` and `user` take the place of those of the URL.
 
     Raises:
         OSError, TimeoutError, asyncpg.PostgresError: it does not answer.
     """
-    connection = await asyncpg.connect(url, database=database, timeout=SECONDS, command_timeout=SECONDS)
+    connection = await asyncpg.connect(url, database=database, user=user, timeout=SECONDS, command_timeout=SECONDS)
     try:
         yield connection
     finally:
@@ -147,7 +152,8 @@ async def _index(connection: Connection, repository: asyncpg.Record) -> Index:
     manifest_id = repository["manifest_id"]
     files = await connection.fetch(
         """
-        SELECT path, outcome, blob_id, content_hash FROM files LEFT JOIN blobs ON blobs.id = files.blob_id
+        SELECT path, outcome, coalesce(reason, '') AS reason, blob_id, content_hash
+        FROM files LEFT JOIN blobs ON blobs.id = files.blob_id
         WHERE files.manifest_id = $1
         """,
         manifest_id,
@@ -161,7 +167,9 @@ async def _index(connection: Connection, repository: asyncpg.Record) -> Index:
         manifest_id=manifest_id,
         job_id=repository["job_id"],
         files={
-            file["path"]: File(file["outcome"], file["content_hash"], tuple(chunks.get(file["blob_id"], ())))
+            file["path"]: File(
+                file["outcome"], file["reason"], file["content_hash"], tuple(chunks.get(file["blob_id"], ()))
+            )
             for file in files
         },
         chunks_total=sum(map(len, chunks.values())),

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from tests.chaos.evidence import TERMINAL, Case, File, Index, digest
@@ -42,7 +42,21 @@ def judge(case: Case) -> list[Finding]:
         return [Finding("lost", f"job {case.job_id} has no row: {case.complaint.strip()}")]
     if case.row["status"] not in TERMINAL:
         return [Finding("stuck", f"the row says {case.row['status']}: {case.row['status_message']}")]
-    return [finding for check in CHECKS for finding in check(case, case.row)]
+    case = _as_seen(case)
+    return [finding for check in CHECKS for finding in check(case, case.row or {})]
+
+
+def _as_seen(case: Case) -> Case:
+    """With one thing to expect of each path: of all that may have been seen of it, what the index says."""
+    index = case.after.get(case.place)
+    if index is None or not case.worlds:
+        return case
+    world = next((one for one in case.worlds if one.keys() == index.files.keys()), case.worlds[0])
+    return case._replace(expected={path: _seen(path, index.files.get(path), every) for path, every in world.items()})
+
+
+def _seen(path: str, file: File | None, every: Sequence[Expected]) -> Expected:
+    return next((one for one in every if file is not None and not [*_file_is(path, file, one)]), every[0])
 
 
 def surfaces_agree(case: Case, row: Mapping[str, object]) -> Findings:
@@ -55,8 +69,18 @@ def surfaces_agree(case: Case, row: Mapping[str, object]) -> Findings:
             yield Finding("lie", f"the row says {status}, verdex {name} exited with {code}")
     for name, told in (("index", case.told), ("status", case.status_told)):
         for key in told.keys() & row.keys():
-            if not _same(told[key], row[key]):
+            if not (_same(told[key], row[key]) or (key == "status_message" and _is_gone(case, told))):
                 yield Finding("lie", f"the row says {key} = {row[key]!r}, verdex {name} says {told[key]!r}")
+
+
+def absence_is_told(case: Case, row: Mapping[str, object]) -> Findings:
+    """A job whose index is gone is not shown as if all were well."""
+    if case.gone and row["status"] == "completed" and case.status_told and not _is_gone(case, case.status_told):
+        yield Finding("lie", f"the index is gone, verdex status says {case.status_told['status_message']!r}")
+
+
+def _is_gone(case: Case, told: Mapping[str, object]) -> bool:
+    return bool(case.gone) and re.search(case.gone, str(told["status_message"])) is not None
 
 
 def _published_first(case: Case, row: Mapping[str, object]) -> bool:
@@ -89,6 +113,18 @@ def failure_says_why(case: Case, row: Mapping[str, object]) -> Findings:
         for name in ("files_indexed", "files_added", "files_changed", "files_deleted", "files_unchanged"):
             if row[name]:
                 yield Finding("count", f"{row['status']}, but {name} = {row[name]}")
+
+
+def failed_files_are_named(case: Case, row: Mapping[str, object]) -> Findings:
+    """A job that could not index some files says how many, and which."""
+    failed = [path for path, one in case.expected.items() if one.outcome == "failed"]
+    if row["status"] != "completed" or not failed:
+        return
+    message = str(row["error_message"])
+    if not re.match(rf"{len(failed)} of {len(case.expected)} files ", message) or not any(
+        path in message for path in failed
+    ):
+        yield Finding("lie", f"{len(failed)} files failed, but the message says: {message}")
 
 
 def events_are_in_order(case: Case, row: Mapping[str, object]) -> Findings:
@@ -141,6 +177,8 @@ def _index_is_the_tree(index: Index, case: Case) -> Findings:
 def _file_is(path: str, file: File, expected: Expected) -> Findings:
     if file.outcome != expected.outcome:
         yield Finding("lie", f"{path!r} is {file.outcome}, but should be {expected.outcome}")
+    elif file.outcome == "failed" and not re.search(expected.reason, file.reason):
+        yield Finding("lie", f"{path!r} failed for another reason ({expected.reason}): {file.reason}")
     elif file.outcome == "indexed" and file.content_hash != hashlib.sha256(expected.content).digest():
         yield Finding("lie", f"{path!r} is indexed with another content")
     elif file.outcome == "indexed" and not _rebuilds(file, expected.content):
@@ -199,8 +237,10 @@ def _recounted(case: Case, index: Index) -> dict[str, object]:
 
 CHECKS: Final[tuple[Callable[[Case, Mapping[str, object]], Findings], ...]] = (
     surfaces_agree,
+    absence_is_told,
     end_is_allowed,
     failure_says_why,
+    failed_files_are_named,
     events_are_in_order,
     one_job_for_one_request,
     index_is_what_the_row_says,

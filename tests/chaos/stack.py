@@ -7,9 +7,10 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import psutil
@@ -51,13 +52,22 @@ class Stack:
         }
         self._beside: list[asyncio.subprocess.Process] = []
 
-    async def start(self, *arguments: object, err: Path, program: Path = PROGRAMS / "verdex") -> "Running":
-        """Run a command beside the campaign; what it complains about goes to the file `err`."""
+    async def start(
+        self,
+        *arguments: object,
+        err: Path,
+        program: Path = PROGRAMS / "verdex",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> "Running":
+        """Run a command beside the campaign; what it complains about goes to the file `err`.
+
+        `environment` comes on top of what every command here has.
+        """
         with err.open("wb") as complaints:
             process = await asyncio.create_subprocess_exec(
                 program,
                 *map(str, arguments),
-                env=self._environment,
+                env={**self._environment, **environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=complaints,
@@ -65,16 +75,29 @@ class Stack:
         self._beside.append(process)
         return Running(process, err)
 
-    async def run(self, *arguments: object, program: Path = PROGRAMS / "verdex", seconds: float = SECONDS) -> Ended:
+    async def run(
+        self,
+        *arguments: object,
+        program: Path = PROGRAMS / "verdex",
+        seconds: float = SECONDS,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> Ended:
         """Run a command to its end."""
         with tempfile.NamedTemporaryFile(dir=self.directory, suffix=".err") as err:
-            running = await self.start(*arguments, err=Path(err.name), program=program)
+            running = await self.start(*arguments, err=Path(err.name), program=program, environment=environment)
             return await running.end(seconds)
 
     async def temporal(self, *arguments: object) -> Ended:
         """Ask Temporal itself."""
-        address = f"127.0.0.1:{self._record('temporal')['details']['port']}"
-        return await self.run(*arguments, "--address", address, "--output", "json", program=PROGRAMS / "temporal")
+        options = ("--address", self._temporal_address(), "--output", "json")
+        return await self.run(*arguments, *options, program=PROGRAMS / "temporal")
+
+    def endpoints(self, url: str) -> dict[str, str]:
+        """The variables that lead to this stack as to any other, which then is nobody's to start or stop."""
+        return {"VERDEX_DATABASE_URL": url, "TEMPORAL_ADDRESS": self._temporal_address()}
+
+    def _temporal_address(self) -> str:
+        return f"127.0.0.1:{self._record('temporal')['details']['port']}"
 
     def processes(self) -> dict[str, psutil.Process]:
         """The parts of the stack that run."""
@@ -131,6 +154,17 @@ class Running(NamedTuple):
     def complaints(self) -> str:
         """What it has written to stderr so far."""
         return self.err.read_text(errors="replace") if self.err.exists() else ""
+
+
+async def polling(worker: Running) -> None:
+    """Wait until a worker is at work.
+
+    Raises:
+        TimeoutError: it does not get so far.
+    """
+    async with asyncio.timeout(30):
+        while "worker is polling" not in worker.complaints():
+            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

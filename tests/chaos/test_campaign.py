@@ -9,11 +9,9 @@ from random import Random
 import pytest
 
 from tests.chaos.campaign import REPOSITORIES, Campaign
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults.catalogue import FAULTS
 from tests.chaos.stack import Stack
 from tests.chaos.trees import Tree
-
-pytestmark = pytest.mark.campaign
 
 ROOT = Path(__file__).parents[2]
 JOBS = 10

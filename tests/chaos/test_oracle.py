@@ -5,11 +5,10 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from tests.chaos import evidence
-from tests.chaos.evidence import Case, Connection
-from tests.chaos.faults import Fault
+from tests.chaos.evidence import Case, Connection, File, Index
+from tests.chaos.faults.base import Fault
 from tests.chaos.oracle import judge
-
-pytestmark = pytest.mark.campaign
+from tests.chaos.trees import RESTLESS, UNREADABLE, Expected, World
 
 PLAIN: Final = (101, 102, 103)
 FAILING: Final = 104
@@ -196,3 +195,66 @@ def test_a_job_that_was_terminated_after_it_had_published_may_say_that_it_comple
     row = {**honest.completed.row, "status_message": "published, then the workflow was terminated"}
     told = {**honest.completed.told, "status_message": row["status_message"]}
     assert _found(honest.completed._replace(row=row, temporal="TERMINATED", told=told, status_told=told)) == ""
+
+
+def _plain(case: Case) -> World:
+    return {path: (one,) for path, one in case.expected.items()}
+
+
+def _indexed(case: Case) -> str:
+    return next(path for path, one in case.expected.items() if one.outcome == "indexed" and "/" in path)
+
+
+def _held(case: Case, files: dict[str, File]) -> Case:
+    """As if the index held these files."""
+    index: Index = case.after[case.place]
+    return case._replace(after={**case.after, case.place: index._replace(files=files)})
+
+
+def test_a_file_that_changed_all_the_time_may_be_any_state_that_it_had(honest):
+    case, path = honest.completed, _indexed(honest.completed)
+    states = (RESTLESS, Expected("indexed", b"earlier"), case.expected[path])
+    assert _found(case._replace(worlds=[{**_plain(case), path: states}], expected={})) == ""
+    never = (Expected("indexed", b"earlier"), RESTLESS)
+    assert f"lie: {path!r} is indexed with another content" in _found(
+        case._replace(worlds=[{**_plain(case), path: never}])
+    )
+
+
+def test_a_directory_that_was_closed_is_missing_as_a_whole_or_file_by_file(honest):
+    case, path = honest.completed, _indexed(honest.completed)
+    folder, files = path[: path.rindex("/") + 1], case.after[case.place].files
+    without = {name: one for name, one in files.items() if not name.startswith(folder)}
+    late = {name: (*every, UNREADABLE) if name.startswith(folder) else every for name, every in _plain(case).items()}
+    early = {name: every for name, every in _plain(case).items() if name in without} | {folder: (UNREADABLE,)}
+    case = case._replace(worlds=[late, early])
+    refused = File("failed", "cannot be read: Permission denied", None, ())
+    assert _found(case) == ""
+    assert "index, but" not in _found(_held(case, {**files, path: refused}))
+    assert "not in the index" not in _found(_held(case, {**without, folder: refused}))
+    assert f"lost: {path!r} is not in the index" in _found(_held(case, without))
+    assert f"lie: {folder!r} is in the index, but should not be" in _found(_held(case, {**files, folder: refused}))
+
+
+def test_a_file_that_failed_for_another_reason_is_a_lie(honest):
+    case, path = honest.completed, _indexed(honest.completed)
+    case = case._replace(worlds=[{**_plain(case), path: (UNREADABLE,)}])
+    files = {**case.after[case.place].files, path: File("failed", "cannot be read: Input/output error", None, ())}
+    assert f"lie: {path!r} failed for another reason" in _found(_held(case, files))
+
+
+@pytest.mark.parametrize("message", ["", "1 of 7 files could not be indexed: {}", "1 of {total} files: somewhere"])
+def test_a_message_that_does_not_say_how_many_files_failed_and_which_is_a_lie(honest, message: str):
+    case, path = honest.completed, _indexed(honest.completed)
+    message = message.format(path, total=len(case.expected))
+    failed = case._replace(expected={**case.expected, path: UNREADABLE}, row={**case.row, "error_message": message})
+    assert "lie: 1 files failed, but the message says" in _found(failed)
+    told = f"1 of {len(case.expected)} files could not be indexed: {path}: cannot be read: Permission denied"
+    assert "but the message says" not in _found(failed._replace(row={**case.row, "error_message": told}))
+
+
+def test_an_index_that_is_gone_must_be_told_and_only_then(honest):
+    case, gone = honest.completed, {**honest.completed.status_told, "status_message": "the index is gone: dropped"}
+    assert _found(case._replace(gone="index is gone", status_told=gone)) == ""
+    assert "lie: the index is gone, verdex status says None" in _found(case._replace(gone="index is gone"))
+    assert "verdex status says 'the index is gone: dropped'" in _found(case._replace(status_told=gone))

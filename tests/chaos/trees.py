@@ -1,11 +1,14 @@
 """Random repositories: every byte is known here, so that nobody has to be asked what an index of them must hold."""
 
+import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Final, Literal, NamedTuple
+
+from tests.chaos.churn import LINES
 
 FEWEST: Final = 30
 MOST: Final = 300
@@ -25,6 +28,15 @@ class Expected(NamedTuple):
 
     outcome: Literal["indexed", "skipped", "failed"]
     content: bytes
+    reason: str = ""
+    """A pattern that the reason of a failed one must match."""
+
+
+World = Mapping[str, tuple[Expected, ...]]
+"""The paths of an index, and what each of them may be, where a tree changes while it is read."""
+
+UNREADABLE: Final = Expected("failed", b"", "Permission denied")
+RESTLESS: Final = Expected("failed", b"", "kept changing while it was read")
 
 
 class Tree:
@@ -35,6 +47,9 @@ class Tree:
         self.root = root
         self.unreadable: str | None = None
         """A path that cannot be read for now; a directory ends in "/"."""
+        self.closed: str | None = None
+        """A directory that became unreadable at some instant; it ends in "/"."""
+        self._restless: tuple[str, tuple[Expected, ...]] | None = None
         self._files: dict[str, bytes] = {}
         self._links: list[str] = []
         self._rules = [rule for rule in RULES if random.random() < 0.7]
@@ -53,10 +68,41 @@ class Tree:
         found |= dict.fromkeys(self._links, Expected("skipped", b""))
         seen = {path: one for path, one in found.items() if not self._is_ignored(path)}
         if self.unreadable is not None:
-            above = self.unreadable if self.unreadable.endswith("/") else f"{self.unreadable}/"
-            seen = {path: one for path, one in seen.items() if not f"{path}/".startswith(above)}
-            seen[self.unreadable] = Expected("failed", b"")
+            seen = _without(seen, self.unreadable)
         return {path.replace("\\", "\\\\"): one for path, one in seen.items()}
+
+    def worlds(self) -> list[World]:
+        """What a job may have seen instead, where something changed all the time or at an instant; otherwise empty."""
+        seen = self.expected()
+        if self._restless is not None:
+            path, every = self._restless
+            return [{**{name: (one,) for name, one in seen.items()}, path: every}]
+        if self.closed is not None:
+            early = {path: (one,) for path, one in _without(seen, self.closed).items()}
+            late = {path: (one, UNREADABLE) if path.startswith(self.closed) else (one,) for path, one in seen.items()}
+            return [late, early]
+        return []
+
+    def leaves(self) -> list[str]:
+        """Directories with files and without other directories, whose loss leaves most of the tree."""
+        return [folder for folder in ("src/deep/er/", "lib/with space/", "docs/") if (self.root / folder).is_dir()]
+
+    def let_change(self, random: Random, text: Path, way: str) -> str:
+        """Give the path of a file that will change all the time, as `churn.py` does to it with this text and way."""
+        path = random.choice([path for path in self.candidates() if not path.endswith("/")])
+        lines = [f"{number}: {_phrase(random)}\n".encode() for number in range(30 * LINES)]
+        text.write_bytes(b"".join(lines))
+        states = _prefixes(lines) if way == "grows" else lines[-LINES:]
+        every = (Expected(_outcome(state), state) for state in (self._files[path], *states))
+        self._restless = path.replace("\\", "\\\\"), (RESTLESS, *every)
+        return path
+
+    def let_rest(self) -> None:
+        """After `let_change`, what it was before; it has been changed by others, so write it anew."""
+        if self._restless is not None:
+            path = self._restless[0].replace("\\\\", "\\")
+            self._restless = None
+            self._write(path, self._files[path])
 
     def candidates(self) -> list[str]:
         """Paths and directories that can be made unreadable, and whose loss leaves most of the tree."""
@@ -174,6 +220,20 @@ def content(random: Random) -> bytes:
     if kind < 0.14:
         return "\n".join(_lines(random)).encode("latin-1", "replace")
     return random.choice(["\n", "\n", "\n", "\r\n"]).join(_lines(random)).encode()
+
+
+def _without(seen: Mapping[str, Expected], unreadable: str) -> dict[str, Expected]:
+    """As it is seen where a file or a directory cannot be read."""
+    above = unreadable.rstrip("/") + "/"
+    return {**{path: one for path, one in seen.items() if not f"{path}/".startswith(above)}, unreadable: UNREADABLE}
+
+
+def _prefixes(lines: list[bytes]) -> list[bytes]:
+    """Every content that a file has while it grows by the last lines; the kernel grows it page by page."""
+    ends = [*itertools.accumulate(map(len, lines))][-LINES - 1 :]
+    pages = {page for end in ends if (page := end - end % 4096) > ends[0]}
+    whole = b"".join(lines)
+    return [whole[:end] for end in sorted({*ends, *pages})]
 
 
 def _lines(random: Random) -> Iterator[str]:

@@ -11,16 +11,18 @@ import asyncpg
 
 from tests.chaos import evidence
 from tests.chaos.evidence import TERMINAL, Case, Row
-from tests.chaos.faults import Fault, Scene
+from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.stack import PARTS, Ended, Running
 
 STUCK_SECONDS: Final = 90.0
 """A job that has not ended so long after all parts are back is stuck."""
 START_SECONDS: Final = 5.0
 """A job whose start was refused, and that has no row after this time, was never started."""
-FORCED: Final = 0.4
+FORCED: Final = 0.6
 """How many jobs do everything anew, which takes them longer."""
 PHASES: Final = ("preflight", "scan", "index", "publish")
+LATEST: Final = {"start": 1.3, "job": 0.3, "preflight": 0.1, "scan": 0.1, "index": 0.1, "publish": 0.01}
+"""Seconds after each of them, within which a job of this campaign has mostly not ended yet."""
 POLL_SECONDS: Final = 0.01
 AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """What asyncpg raises while PostgreSQL is away."""
@@ -38,7 +40,7 @@ class Told(NamedTuple):
     struck: bool
     """Whether the fault came while the job ran."""
     recovery: float
-    """Seconds from when all parts were back to the end of the job."""
+    """Seconds from when all was well again to the end of the job; 0 if it was not meant to be, before that."""
 
 
 class Trial:
@@ -77,7 +79,8 @@ class Trial:
         before = await evidence.indexes(scene.url, scene.databases)
         known = await self._jobs()
         wanted = ("index", scene.tree.root, "--project", scene.project, "--json", *self._options)
-        return before, known, await scene.stack.start(*wanted, err=scene.stack.directory / "waiting.err")
+        err = scene.stack.directory / "waiting.err"
+        return before, known, await scene.stack.start(*wanted, err=err, environment=scene.environment)
 
     async def _bring_up(self) -> None:
         """Like a person who sees that something is down."""
@@ -109,7 +112,8 @@ class Trial:
 
     def _recovery(self, row: Row | None) -> float:
         ended = row["completed_at"] if row else None
-        return max(0.0, ended.timestamp() - self._healed) if ended and self._struck else 0.0
+        is_healed = self._struck and not self._fault.early
+        return max(0.0, ended.timestamp() - self._healed) if ended and is_healed else 0.0
 
     async def _row(self, job_id: str) -> Row | None:
         async with evidence.connected(self._scene.url) as registry:
@@ -122,7 +126,7 @@ class Trial:
     async def _case(self, before: evidence.Indexes, known: frozenset[str], ended: Ended, row: Row | None) -> Case:
         scene, fault = self._scene, self._fault if self._struck else Fault()
         job_id, patience = scene.job_id or "that was asked for", 0.0 if fault.late else evidence.CLOSE_SECONDS
-        status = await scene.stack.run("status", job_id, "--json")
+        status = await scene.stack.run("status", job_id, "--json", environment=scene.environment)
         async with evidence.connected(scene.url) as registry:
             events = await evidence.events(registry, job_id) if row else []
         return Case(
@@ -140,8 +144,10 @@ class Trial:
             before=before,
             after=await evidence.indexes(scene.url, scene.databases),
             expected=scene.tree.expected(),
+            worlds=scene.tree.worlds(),
             ends=fault.ends,
             causes=fault.causes,
+            gone=fault.gone,
             complaint=ended.err,
         )
 
@@ -158,10 +164,10 @@ class _Instant(NamedTuple):
 
     @classmethod
     def drawn(cls, scene: Scene, fault: Fault) -> "_Instant":
-        if fault.late:
-            return cls("end", 0)
+        if fault.late or fault.early:
+            return cls("end" if fault.late else "start", 0)
         seen = scene.random.choice(["job", "job", "job", *PHASES] + ([] if fault.needs_job else ["start", "start"]))
-        return cls(seen, scene.random.uniform(0, {"start": 1.5, "job": 0.6}.get(seen, 0.05)))
+        return cls(seen, scene.random.uniform(0, LATEST[seen]))
 
     async def came(self, scene: Scene, running: Running) -> bool:
         """Wait for it; false if the command ended before."""
