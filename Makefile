@@ -5,6 +5,7 @@ REPO   ?= .
 SEED   ?= 1
 JOBS   ?= 50
 BIN    := .venv/bin
+TESTS  := $(BIN)/pytest --numprocesses 2 --dist loadfile
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 EDITABLE := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
@@ -17,15 +18,14 @@ index: .venv/installed ## index REPO (default: this repository), starting what t
 	@$(BIN)/verdex index "$(REPO)"
 
 test: .venv/installed-dev ## install, and run the tests
-	@$(BIN)/pytest
+	@$(TESTS)
 
 check: .venv/installed-dev ## everything that CI checks: format, lint, types, import contracts, tests with coverage
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -m campaign
-	@$(BIN)/pytest --cov --cov-report=term:skip-covered
+	@$(TESTS) --cov --cov-report=term:skip-covered
 
 chaos: .venv/installed-dev ## break everything under JOBS jobs (SEED) and look for a lie
 	@$(BIN)/python -m tests.chaos --seed $(SEED) --jobs $(JOBS)
