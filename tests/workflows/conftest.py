@@ -1,12 +1,14 @@
 """Jobs under real workers, whose steps a test can hold up or break."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
+from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 
 import worker as worker_module
@@ -55,6 +57,32 @@ class Gate:
 @pytest.fixture
 def gate() -> Gate:
     return Gate()
+
+
+Hold = Callable[[str], type[IndexingActivities]]
+
+
+@pytest.fixture
+def hold(gate: Gate) -> Hold:
+    """Steps one of which begins when the gate opens."""
+
+    def held_up_before(step: str) -> type[IndexingActivities]:
+        original = getattr(IndexingActivities, step)
+
+        @functools.wraps(original, updated=())
+        async def held_up(*arguments):
+            await gate.passed()
+            return await original(*arguments)
+
+        return type("HeldUp", (IndexingActivities,), {step: activity.defn(held_up)})
+
+    return held_up_before
+
+
+@pytest.fixture
+def held_up(hold: Hold) -> type[IndexingActivities]:
+    """Steps that begin when the gate opens."""
+    return hold("preflight")
 
 
 RunWorker = Callable[..., AbstractAsyncContextManager[None]]

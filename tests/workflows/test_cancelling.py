@@ -1,7 +1,6 @@
 """A cancelled job says so everywhere within seconds, a search sees nothing of it, and what it did is not done again."""
 
 import asyncio
-import functools
 import shutil
 import tempfile
 import time
@@ -33,7 +32,6 @@ DRAINED = 30.0
 PROJECT = "cb_proj_default"
 
 Cancel = Callable[[str], Awaitable[Job]]
-Hold = Callable[[str], type[IndexingActivities]]
 
 
 @pytest.fixture
@@ -58,23 +56,6 @@ async def requested(client: Client, job: Job) -> datetime:
         for event in history.events
         if event.HasField("workflow_execution_cancel_requested_event_attributes")
     )
-
-
-@pytest.fixture
-def hold(gate) -> Hold:
-    """Steps one of which begins when the gate opens."""
-
-    def held_up_before(step: str) -> type[IndexingActivities]:
-        original = getattr(IndexingActivities, step)
-
-        @functools.wraps(original, updated=())
-        async def held_up(*arguments):
-            await gate.passed()
-            return await original(*arguments)
-
-        return type("HeldUp", (IndexingActivities,), {step: activity.defn(held_up)})
-
-    return held_up_before
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ The jobs run as an ordinary role of PostgreSQL, as in production: no limit holds
 import asyncio
 import contextlib
 import ctypes
-import functools
 import itertools
 import os
 import shutil
@@ -92,23 +91,6 @@ def run(verdex, run_worker, finished) -> Run:
         return job
 
     return run
-
-
-@pytest.fixture
-def hold(gate) -> Callable[[str], type[IndexingActivities]]:
-    """Steps one of which begins when the gate opens."""
-
-    def held_up_before(step: str) -> type[IndexingActivities]:
-        original = getattr(IndexingActivities, step)
-
-        @functools.wraps(original, updated=())
-        async def held_up(*arguments):
-            await gate.passed()
-            return await original(*arguments)
-
-        return type("HeldUp", (IndexingActivities,), {step: activity.defn(held_up)})
-
-    return held_up_before
 
 
 @pytest.fixture

@@ -5,15 +5,12 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from temporalio import activity
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.indexing import IndexingActivities
 from tests.conftest import Eventually
 from verdex.client import Verdex
-from verdex.contracts import JobIdentity
 from verdex.errors import SettingsError
 from verdex.reconcile import Reconciler
 from verdex.storage.database import Server
@@ -46,19 +43,6 @@ async def other_client(client: Client, eventually: Eventually) -> Client:
 def elsewhere(other_client: Client, server, settings) -> Verdex:
     """The right registry with the wrong Temporal."""
     return Verdex(other_client, server, settings)
-
-
-@pytest.fixture
-def held_up(gate):
-    """Steps that wait before any work."""
-
-    class HeldUp(IndexingActivities):
-        @activity.defn
-        async def preflight(self, job: JobIdentity) -> None:
-            await gate.passed()
-            await super().preflight(job)
-
-    return HeldUp
 
 
 async def test_in_another_temporal_no_job_is_taken_for_lost(

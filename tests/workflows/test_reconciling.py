@@ -52,6 +52,20 @@ def stuck(gate):
 
 
 @pytest.fixture
+def committing(gate):
+    """Steps that stop right after the commit of the publish."""
+
+    class Committing(IndexingActivities):
+        @activity.defn
+        async def publish(self, manifest: Manifest) -> IndexResult:
+            result = await super().publish(manifest)
+            await gate.passed()
+            return result
+
+    return Committing
+
+
+@pytest.fixture
 def handle_of(client):
     return lambda started: client.get_workflow_handle(started.workflow_id, run_id=started.job_id)
 
@@ -141,16 +155,9 @@ async def test_a_job_that_was_terminated_before_a_worker_took_it_up_is_failed(ve
 
 
 async def test_a_job_that_was_terminated_after_its_commit_is_completed(
-    verdex, run_worker, gate, repository, handle_of, published
+    verdex, run_worker, committing, gate, repository, handle_of, published
 ):
-    class Committing(IndexingActivities):
-        @activity.defn
-        async def publish(self, manifest: Manifest) -> IndexResult:
-            result = await super().publish(manifest)
-            await gate.passed()
-            return result
-
-    async with run_worker(Committing):
+    async with run_worker(committing):
         started = await verdex.index(repository)
         await gate.reached()
         await handle_of(started).terminate(reason="by hand")
@@ -273,16 +280,9 @@ async def test_a_job_whose_workflow_was_deleted_is_failed(verdex, run_worker, st
 
 
 async def test_a_job_that_published_before_its_workflow_was_deleted_is_completed(
-    verdex, run_worker, gate, repository, published, delete
+    verdex, run_worker, committing, gate, repository, published, delete
 ):
-    class Committing(IndexingActivities):
-        @activity.defn
-        async def publish(self, manifest: Manifest) -> IndexResult:
-            result = await super().publish(manifest)
-            await gate.passed()
-            return result
-
-    async with run_worker(Committing):
+    async with run_worker(committing):
         started = await verdex.index(repository)
         await gate.reached()
         await delete(started)

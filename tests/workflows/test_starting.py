@@ -7,11 +7,10 @@ import pytest
 from temporalio import activity
 
 import worker
-from activities.indexing import IndexingActivities
 from activities.registry import RegistryActivities
 from verdex import temporal
 from verdex.client import Verdex
-from verdex.contracts import JobIdentity, JobRecord, index_workflow_id
+from verdex.contracts import JobRecord, index_workflow_id
 from verdex.errors import (
     DatabaseUnavailable,
     JobNotFound,
@@ -22,19 +21,6 @@ from verdex.errors import (
 )
 from verdex.local.temporal_server import HOST, _free_port
 from verdex.storage.database import Server
-
-
-@pytest.fixture
-def held_up(gate):
-    """Steps that begin when the gate opens."""
-
-    class HeldUp(IndexingActivities):
-        @activity.defn
-        async def preflight(self, job: JobIdentity) -> None:
-            await gate.passed()
-            await super().preflight(job)
-
-    return HeldUp
 
 
 @pytest.fixture
