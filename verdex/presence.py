@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from verdex.errors import DatabaseNotFound
 from verdex.storage.database import Server
 from verdex.storage.projects import database_name
-from verdex.storage.published import Held, held
+from verdex.storage.published import Held, held, published_by
 from verdex.storage.registry import Claim, Repository
 
 PATIENCE: Final = 3.0
@@ -44,23 +44,35 @@ async def absent(server: Server, claims: Mapping[Repository, Claim]) -> dict[str
 async def _absent(server: Server, project_id: str, claims: Mapping[str, Claim]) -> dict[str, Absence]:
     try:
         async with asyncio.timeout(PATIENCE):
-            found = await held(server.database(database_name(project_id)), claims.keys())
+            database = server.database(database_name(project_id))
+            found = await held(database, claims.keys())
+            publishers = await published_by(database, [claim.job_id for claim in claims.values()])
     except DatabaseNotFound as error:
         return _same(claims, Absence(is_certain=True, message=f"the index is gone: {error}"))
     except TimeoutError:
         return _same(claims, Absence(is_certain=False, message="whether the index is there cannot be told in time"))
     except Exception as error:  # noqa: BLE001  (what a database of its own can do must not hide the row of a job)
         return _same(claims, Absence(is_certain=False, message=f"whether the index is there cannot be told: {error}"))
-    wrong = {claim.job_id: _wrong(claim, found.get(path)) for path, claim in claims.items()}
-    return {job_id: Absence(True, f"the index is gone: {why}") for job_id, why in wrong.items() if why}
+    wrong = {
+        claim.job_id: _wrong(claim, found.get(path), is_publisher=claim.job_id in publishers)
+        for path, claim in claims.items()
+    }
+    return {job_id: Absence(is_certain=True, message=message) for job_id, message in wrong.items() if message}
 
 
 def _same(claims: Mapping[str, Claim], absence: Absence) -> dict[str, Absence]:
     return {claim.job_id: absence for claim in claims.values()}
 
 
-def _wrong(claim: Claim, found: Held | None) -> str | None:
-    """A newer generation is that of a job whose row will say so in a moment."""
+def _wrong(claim: Claim, found: Held | None, *, is_publisher: bool) -> str | None:
+    """Where a newer generation is published, the row of its job will say so in a moment."""
+    if found is not None and not is_publisher and found.generation >= claim.generation:
+        return "the row is not true: the job never published an index"
+    why = _missing(claim, found)
+    return why and f"the index is gone: {why}"
+
+
+def _missing(claim: Claim, found: Held | None) -> str | None:
     files = claim.files_indexed + claim.files_skipped + claim.files_failed
     match found:
         case None:
@@ -68,8 +80,6 @@ def _wrong(claim: Claim, found: Held | None) -> str | None:
         case Held(generation=generation) if generation != claim.generation:
             older = f"generation {generation} is published, which is older than {claim.generation}"
             return older if generation < claim.generation else None
-        case Held(job_id=job_id) if job_id != claim.job_id:
-            return f"job {job_id} is published in its place"
         case Held(files=left) if left < files:
             return f"{files - left} of {files} files are missing"
         case Held(has_chunks=False) if claim.chunks_total:

@@ -124,6 +124,20 @@ def test_force_waits_for_the_job_that_runs_and_then_does_everything_anew(stack, 
     assert begun == f"verdex: job {forced['job_id']}"
 
 
+def test_force_that_is_broken_off_before_its_turn_says_that_nothing_is_forced(stack, waiting, scratch: Path):
+    running, worker = waiting
+    job_id = started(running.stderr.readline())
+    forcing = stack.start("index", scratch / "waiting", "--force")
+    assert "a forced one follows" in forcing.stderr.readline()
+    forcing.send_signal(signal.SIGINT)
+    _, err = forcing.communicate(timeout=30)
+    assert forcing.returncode == 4
+    nothing_is_forced = "Nothing is forced: run this again when it has ended."
+    assert f"the job goes on. {nothing_is_forced} Follow it: verdex status {job_id}" in err
+    worker.resume()
+    running.communicate(timeout=30)
+
+
 def test_force_that_does_not_wait_says_that_nothing_is_forced(stack, waiting, scratch: Path):
     running, worker = waiting
     job_id = started(running.stderr.readline())

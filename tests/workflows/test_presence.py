@@ -1,8 +1,10 @@
 """An index that is gone since a job published it: the row stays, and everything that shows the job says so."""
 
 import logging
+from uuid import UUID
 
 import pytest
+from temporalio.client import WorkflowFailureError
 
 from verdex.client import Verdex
 from verdex.contracts import RECONCILE_JOBS
@@ -149,3 +151,27 @@ async def test_a_database_that_does_not_answer_in_time_does_not_hold_up_what_is_
         await somebody.execute("LOCK TABLE files IN ACCESS EXCLUSIVE MODE")
         await assert_shown(verdex, job.job_id, "whether the index is there cannot be told in time")
     await assert_shown(verdex, job.job_id, None)
+
+
+async def test_a_row_that_somebody_completed_by_hand_is_found_out_and_its_workflow_does_not_agree(
+    verdex, client, server, run_worker, hold, gate, repository, finished
+):
+    lie = """
+        UPDATE indexing_jobs SET status = 'completed', result_status = 'success', completed_at = now(), files_total = 3,
+            files_done = 3, files_indexed = 3, files_added = 3, generation = 1, manifest_digest = repeat('a', 64)
+        WHERE id = $1
+    """
+    async with run_worker():
+        await finished((await verdex.index(repository)).job_id)
+    async with run_worker(hold("publish")):
+        started = await verdex.index(repository, force_reindex=True)
+        await gate.reached()
+        async with server.registry.connection() as connection:
+            await connection.execute(lie, UUID(started.job_id))
+        message = "the row is not true: the job never published an index"
+        await assert_shown(verdex, started.job_id, message)
+        gate.open()
+        handle = client.get_workflow_handle(started.workflow_id, run_id=started.job_id)
+        with pytest.raises(WorkflowFailureError) as failed:
+            await handle.result()
+    assert "completed already, with another index than the one that it published" in str(failed.value.cause)

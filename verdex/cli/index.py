@@ -25,11 +25,13 @@ def index(path: Path, project_id: str, *, force: bool, no_wait: bool, as_json: b
     """Index the repository at PATH and wait for the end.
 
     Ctrl-C leaves the job running. A repository is indexed by one job at a time: if one runs already, that one is
-    followed; with --force its end is waited for, and then the forced job starts.
+    followed; with --force its end is waited for, unless it is forced too, and then the forced job starts.
     """
     session, started = Session(replace_worker=True), list[Started]()
+    in_the_way = False
 
     async def work(verdex: Verdex) -> Job:
+        nonlocal in_the_way
         started.append(await verdex.index(path, project_id=project_id, force_reindex=force))
         in_the_way = force and started[-1].already_running and not (await verdex.job(started[-1].job_id)).force_reindex
         _tell_start(started[-1], in_the_way=in_the_way, no_wait=no_wait)
@@ -45,9 +47,9 @@ def index(path: Path, project_id: str, *, force: bool, no_wait: bool, as_json: b
     try:
         job = session.run(work)
     except KeyboardInterrupt:
-        _leave_running(started, "the job goes on.")
+        _leave_running(started, "the job goes on.", in_the_way=in_the_way)
     except StackDown as down:
-        _leave_running(started, f"{down}; the job goes on when it is up again.")
+        _leave_running(started, f"{down}; the job goes on when it is up again.", in_the_way=in_the_way)
     _finish(job, as_json=as_json)
 
 
@@ -63,11 +65,11 @@ def _tell_start(started: Started, *, in_the_way: bool, no_wait: bool) -> None:
     click.echo(f"verdex: job {started.job_id}{told}", err=True)
 
 
-def _leave_running(started: list[Started], why: str) -> NoReturn:
+def _leave_running(started: list[Started], why: str, *, in_the_way: bool) -> NoReturn:
     if not started:
         raise click.Abort
-    job_id = started[-1].job_id
-    click.echo(f"\nverdex: {why} Follow it: verdex status {job_id} · stop it: verdex cancel {job_id}", err=True)
+    job_id, forced = started[-1].job_id, " Nothing is forced: run this again when it has ended." if in_the_way else ""
+    click.echo(f"\nverdex: {why}{forced} Follow it: verdex status {job_id} · stop it: verdex cancel {job_id}", err=True)
     sys.exit(RUNNING)
 
 

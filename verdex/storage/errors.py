@@ -30,6 +30,7 @@ _BY_CODE: dict[str, type[VerdexError]] = {
     "53100": DatabaseDiskFull,
     "40001": DatabaseUnavailable,  # serialization failure
     "40P01": DatabaseUnavailable,  # deadlock
+    "55000": DatabaseUnavailable,  # not accepting connections
     "55006": DatabaseUnavailable,  # in use by somebody else
     "55P03": DatabaseUnavailable,  # lock not available
     "57014": DatabaseUnavailable,  # statement timeout

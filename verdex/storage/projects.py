@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from verdex.contracts import DEFAULT_PROJECT
 from verdex.errors import (
+    DatabaseNotFound,
     ProjectExists,
     ProjectInUse,
     ProjectNameInvalid,
@@ -88,14 +89,21 @@ class Projects:
 
         Raises:
             ProjectNotFound: nobody created the project.
+            DatabaseNotFound: somebody dropped its database.
         """
         name = database_name(project_id)
         async with self._server.registry.connection() as connection:
             found = await connection.fetchval("SELECT id FROM projects WHERE database_name = $1", name)
+            exists = await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name)
         if found is None and project_id == DEFAULT_PROJECT:
             await self._create_default()
         elif found != project_id:
             raise ProjectNotFound(project_id, name, alike=found)
+        elif not exists:
+            raise DatabaseNotFound(
+                f'database "{name}" does not exist, though project "{project_id}" does: restore it, or begin anew with '
+                f"verdex project drop {project_id} and verdex project create {project_id}"
+            )
         return self._server.database(name)
 
     async def _create_default(self) -> None:

@@ -83,6 +83,7 @@ class Held(NamedTuple):
     has_chunks: bool
 
 
+_PUBLISHED_BY: Final = "SELECT job_id::text FROM manifests WHERE job_id = ANY ($1::uuid[]) AND state = 'published'"
 _HELD: Final = """
 SELECT path, job_id::text, repositories.generation,
        (SELECT count(*) FROM files WHERE manifest_id = manifests.id) AS files,
@@ -103,6 +104,14 @@ async def held(database: Database, repo_paths: Collection[str]) -> dict[str, Hel
             return {}
         rows = await connection.fetch(_HELD, list(repo_paths))
     return {path: Held(*rest) for path, *rest in map(tuple, rows)}
+
+
+async def published_by(database: Database, job_ids: Collection[str]) -> set[str]:
+    """Those of the jobs that ever published something; raises as `held`."""
+    async with database.connection() as connection:
+        if await version(connection) == 0:
+            return set()
+        return {row["job_id"] for row in await connection.fetch(_PUBLISHED_BY, list(job_ids))}
 
 
 @asynccontextmanager

@@ -128,6 +128,15 @@ class Registry:
         async with self._database.connection() as connection:
             return [_job(row) for row in await connection.fetch(query, limit, *given.values())]
 
+    async def ids(self, part: str, limit: int) -> list[str]:
+        """The ids that begin or end with `part`, of hexadecimal digits and dashes; those of the newest jobs first."""
+        query = """
+            SELECT id::text FROM indexing_jobs WHERE id::text LIKE $1 || '%' OR id::text LIKE '%' || $1
+            ORDER BY created_at DESC LIMIT $2
+        """
+        async with self._database.connection() as connection:
+            return [row["id"] for row in await connection.fetch(query, part, limit)]
+
     async def claim(self, project_id: str, repo_path: str) -> Claim | None:
         """What the last completed job of a repository says of the index; None where none has completed."""
         query = f"""
@@ -218,7 +227,8 @@ async def _end(connection: Connection, record: JobRecord) -> None:
     job_id, status = UUID(record.identity.job_id), record.state.status
     done = await connection.execute(_UPDATE_END, job_id, record.revision, status, *_end_values(record))
     if done == "UPDATE 0":
-        await _refuse_another_end(connection, job_id, status)
+        digest = record.result.manifest_digest if record.result else None
+        await _refuse_another_end(connection, job_id, status, digest)
 
 
 def _end_values(record: JobRecord) -> list[object]:
@@ -240,7 +250,11 @@ def _end_values(record: JobRecord) -> list[object]:
     ]
 
 
-async def _refuse_another_end(connection: Connection, job_id: UUID, status: JobStatus) -> None:
-    found = await connection.fetchval("SELECT status FROM indexing_jobs WHERE id = $1", job_id)
-    if found != status:
-        raise JobConflict(f"job {job_id} is {found} already and cannot become {status}")
+async def _refuse_another_end(
+    connection: Connection, job_id: UUID, status: JobStatus, manifest_digest: str | None
+) -> None:
+    found = await connection.fetchrow("SELECT status, manifest_digest FROM indexing_jobs WHERE id = $1", job_id)
+    if found is None or found["status"] != status:
+        raise JobConflict(f"job {job_id} is {found and found['status']} already and cannot become {status}")
+    if status == "completed" and found["manifest_digest"] != manifest_digest:
+        raise JobConflict(f"job {job_id} is completed already, with another index than the one that it published")
