@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -19,11 +20,15 @@ from temporalio.client import (
     ScheduleSpec,
     ScheduleUpdate,
 )
+from temporalio.common import MetricMeter
+from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.indexing import IndexingActivities
 from activities.interceptor import HEARTBEAT_SECONDS, ActivityEnvironment
+from activities.metrics import BUCKETS, WorkMetrics
+from activities.observer import Observer, observing
 from activities.reconcile import ReconcileActivities
 from activities.registry import RegistryActivities
 from activities.retention import RetentionActivities
@@ -68,7 +73,7 @@ COLLECTION: Final = Recurring(COLLECT_GARBAGE, timedelta(hours=1), timedelta(hou
 
 def build_worker(client: Client, server: Server, pool: ChunkPool, settings: Settings) -> Worker:
     """A worker for the task queue of the settings, with all workflows and activities."""
-    indexing = IndexingActivities(server, pool, settings)
+    indexing = IndexingActivities(server, pool, settings, WorkMetrics(temporal.meter(client)))
     return Worker(
         client,
         task_queue=settings.task_queue,
@@ -101,19 +106,21 @@ async def run(settings: Settings) -> None:
     pool = ChunkPool(settings.processes)
     async with Server(settings.database_dsn) as server:
         try:
-            client = await _ready(server, stop)
+            address = settings.metrics_address
+            runtime = temporal.serving_runtime(address, BUCKETS) if address else None
+            client = await _ready(server, stop, runtime)
             if client is not None:
                 await _work(client, server, pool, settings, stop)
         finally:
             pool.close()
 
 
-async def _ready(server: Server, stop: asyncio.Event) -> Client | None:
+async def _ready(server: Server, stop: asyncio.Event, runtime: Runtime | None) -> Client | None:
     """Both services answer and the registry is migrated; None if the worker was stopped before."""
     while not stop.is_set():
         try:
             await migrate(server.registry, "registry")
-            client = await temporal.connect()
+            client = await temporal.connect(runtime=runtime)
             await check_ownership(TemporalJobs(client), server.registry)
         except TransientError as error:
             _logger.warning("waiting for the stack", extra={"error": str(error)})
@@ -131,12 +138,20 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 
 async def _work(client: Client, server: Server, pool: ChunkPool, settings: Settings, stop: asyncio.Event) -> None:
-    async with build_worker(client, server, pool, settings):
+    async with _measured(client, server, settings), build_worker(client, server, pool, settings):
         for recurring in (RECONCILIATION, COLLECTION):
             await _schedule(client, settings, recurring)
         _logger.info("worker is polling", extra={"task_queue": settings.task_queue})
         await stop.wait()
         _logger.info("worker is draining")
+
+
+def _measured(client: Client, server: Server, settings: Settings) -> AbstractAsyncContextManager[None]:
+    """From before the worker polls, so that every job that it ends is counted."""
+    meter = temporal.meter(client)
+    if meter is MetricMeter.noop:
+        return nullcontext()
+    return observing(Observer(meter, server.registry, TemporalJobs(client), settings.task_queue))
 
 
 async def _schedule(client: Client, settings: Settings, recurring: Recurring) -> None:

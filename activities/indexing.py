@@ -7,6 +7,7 @@ from typing import Final
 from opentelemetry import trace
 from temporalio import activity
 
+from activities.metrics import WorkMetrics
 from verdex.contracts import IndexResult, JobIdentity, Manifest, Scan, Shard
 from verdex.errors import JobReset
 from verdex.indexing.pool import ChunkPool
@@ -30,13 +31,14 @@ PROGRESS_SECONDS: Final = 0.5
 class IndexingActivities:
     """Each step can be done twice: what an earlier attempt stored is found and kept."""
 
-    def __init__(self, server: Server, pool: ChunkPool, settings: Settings) -> None:
-        """Work on the databases of `server`, and parse in the processes of `pool`."""
+    def __init__(self, server: Server, pool: ChunkPool, settings: Settings, metrics: WorkMetrics) -> None:
+        """Work on the databases of `server`, parse in the processes of `pool`, and tell `metrics` what was done."""
         self._server = server
         self._projects = Projects(server)
         self._registry = Registry(server.registry)
         self._pool = pool
         self._settings = settings
+        self._metrics = metrics
         self._progress_told: dict[str, float] = {}
 
     @activity.defn
@@ -62,13 +64,15 @@ class IndexingActivities:
         """Give every file of a shard its outcome."""
         _refuse_reset(shard.manifest)
         trace.get_current_span().set_attribute("verdex.shard", shard.shard)
-        await index_shard(
+        began = time.monotonic()
+        read_bytes = await index_shard(
             self._server.database(shard.manifest.database_name),
             self._pool,
             shard,
             max_file_bytes=self._settings.max_file_bytes,
             on_batch=lambda: self._tell_progress(shard.manifest),
         )
+        self._metrics.shard(time.monotonic() - began, read_bytes)
 
     async def _tell_progress(self, manifest: Manifest) -> None:
         now = time.monotonic()

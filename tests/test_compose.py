@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -79,7 +80,7 @@ def test_the_example_environment_names_every_variable() -> None:
 def test_every_image_is_pinned_to_a_version() -> None:
     tags = [image.partition(":")[2] for image in images()]
     assert tags
-    assert all(re.match(r"\d+\.\d+", tag) for tag in tags), tags
+    assert all(re.match(r"v?\d+\.\d+", tag) for tag in tags), tags
 
 
 def test_postgres_alone_needs_one_variable_and_no_other_service() -> None:
@@ -107,6 +108,32 @@ def test_the_worker_refuses_to_start_without_repositories() -> None:
     ended = run(command, {"VERDEX_ALLOWED_ROOTS": ""})
     assert ended.returncode != 0
     assert "set VERDEX_REPOSITORIES" in ended.stderr
+
+
+def test_what_only_watches_runs_when_it_is_asked_for() -> None:
+    watching = {name for name, service in SERVICES.items() if service.get("profiles") == ["observability"]}
+    assert watching == {"prometheus", "grafana", "jaeger"}
+    assert not any(watching & set(service.get("depends_on", ())) for service in SERVICES.values())
+
+
+def test_prometheus_reads_the_worker_where_it_serves_metrics() -> None:
+    configured = yaml.safe_load((ROOT / "observability" / "prometheus.yml").read_text())
+    (scraped,) = configured["scrape_configs"]
+    (found,) = scraped["dns_sd_configs"]
+    (worker,) = found["names"]
+    assert SERVICES[worker]["environment"]["VERDEX_METRICS_ADDRESS"] == f"0.0.0.0:{found['port']}"
+    mounted = {volume.split(":")[1] for volume in SERVICES["prometheus"]["volumes"]}
+    assert {f"/etc/prometheus/{name}" for name in configured["rule_files"]} < mounted
+
+
+def test_grafana_finds_its_sources_at_services_and_its_dashboard_at_a_mount() -> None:
+    folder = ROOT / "observability" / "grafana"
+    sources = yaml.safe_load((folder / "datasources.yml").read_text())["datasources"]
+    assert {urlsplit(source["url"]).hostname for source in sources} == {"prometheus", "jaeger"} <= SERVICES.keys()
+    (provider,) = yaml.safe_load((folder / "dashboards.yml").read_text())["providers"]
+    targets = [volume.split(":")[1] for volume in SERVICES["grafana"]["volumes"]]
+    assert f"{provider['options']['path']}/verdex.json" in targets
+    assert SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] in targets
 
 
 def test_every_mounted_file_exists() -> None:

@@ -23,6 +23,10 @@ def test_without_any_variable_every_setting_has_a_default():
         ("VERDEX_BLOCKED_LIMIT_SECONDS", "-1", "greater than or equal to 0"),
         ("VERDEX_RETENTION_DAYS", "-1", "greater than or equal to 0"),
         ("VERDEX_PROCESSES", "none", "valid integer"),
+        ("VERDEX_METRICS_ADDRESS", "localhost:9464", "should look like 127.0.0.1:9464"),
+        ("VERDEX_METRICS_ADDRESS", ":9464", "should look like 127.0.0.1:9464"),
+        ("VERDEX_METRICS_ADDRESS", "127.0.0.1:0", "should look like 127.0.0.1:9464"),
+        ("VERDEX_METRICS_ADDRESS", "::1:9464", "should look like 127.0.0.1:9464"),
         ("VERDEX_LOG_LEVEL", "loud", "'debug', 'info'"),
         ("VERDEX_HOME", "~nobody-of-that-name/x", "home directory"),
         ("VERDEX_ALLOWED_ROOTS", "/srv:~nobody-of-that-name", "home directory"),
@@ -83,3 +87,10 @@ def test_a_directory_has_one_name_however_it_is_written(monkeypatch, tmp_path: P
 def test_the_log_level_may_be_written_in_small_letters(monkeypatch):
     monkeypatch.setenv("VERDEX_LOG_LEVEL", "debug")
     assert Settings.load().log_level == "DEBUG"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9464", "0.0.0.0:9464", "[::1]:9464"])
+def test_metrics_may_be_served_at_any_address_and_are_served_nowhere_by_default(monkeypatch, address):
+    assert Settings.load().metrics_address is None
+    monkeypatch.setenv("VERDEX_METRICS_ADDRESS", address)
+    assert Settings.load().metrics_address == address

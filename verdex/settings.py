@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -43,6 +44,8 @@ class Settings(BaseSettings):
     """How long jobs that have ended are kept, with what only they need; the newest ones of a repository stay."""
     processes: int = Field(default_factory=lambda: os.cpu_count() or 1, gt=0)
     """Processes that parse, in each worker."""
+    metrics_address: str | None = None
+    """Where a worker serves metrics for Prometheus; none: nowhere."""
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
 
     @field_validator("home", mode="after")
@@ -56,6 +59,13 @@ class Settings(BaseSettings):
         if url is not None and not _is_postgresql(url.get_secret_value()):
             raise ValueError("it should look like postgresql://user:password@host:5432/database")
         return url
+
+    @field_validator("metrics_address", mode="after")
+    @classmethod
+    def _address(cls, address: str | None) -> str | None:
+        if address is not None and not _is_socket_address(address):
+            raise ValueError("it should look like 127.0.0.1:9464, or 0.0.0.0:9464 for all interfaces")
+        return address
 
     @field_validator("allowed_roots", mode="before")
     @classmethod
@@ -102,6 +112,14 @@ def _is_postgresql(url: str) -> bool:
     with suppress(ValueError):  # the port is no number
         parts = urlsplit(url)
         return parts.scheme in {"postgresql", "postgres"} and parts.port != 0
+    return False
+
+
+def _is_socket_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    with suppress(ValueError):
+        ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
+        return port.isascii() and port.isdigit() and 0 < int(port) < 65536 and (host.startswith("[") == (":" in host))
     return False
 
 

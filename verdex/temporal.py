@@ -4,7 +4,7 @@ import atexit
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -14,10 +14,18 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
+from temporalio.common import MetricMeter
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from verdex.errors import SettingsError, TemporalUnavailable
@@ -26,6 +34,8 @@ DEFAULT_ADDRESS: Final = "localhost:7233"
 RPC_TIMEOUT: Final = timedelta(seconds=10)
 POLLER_IS_GONE_AFTER: Final = timedelta(seconds=75)
 """A worker polls for up to a minute at a time."""
+
+_logger = logging.getLogger(__name__)
 
 _UNAVAILABLE: Final = (
     RPCStatusCode.UNAVAILABLE,
@@ -76,10 +86,41 @@ def _config(environment: Mapping[str, str] | None = None) -> ClientConnectConfig
 
 @cache
 def _runtime() -> Runtime:
-    """One a process. Temporal's core would write log lines of its own, and to stdout."""
+    """One a process."""
+    return _new_runtime(None)
+
+
+def _new_runtime(metrics: PrometheusConfig | None) -> Runtime:
+    """Temporal's core would write log lines of its own, and to stdout."""
     forwarded = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
     levels = TelemetryFilter(core_level="WARN", other_level="ERROR")
-    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=levels, forwarding=forwarded)))
+    log = LoggingConfig(filter=levels, forwarding=forwarded)
+    return Runtime(telemetry=TelemetryConfig(logging=log, metrics=metrics, attach_service_name=False))
+
+
+def serving_runtime(address: str, buckets: Mapping[str, Sequence[float]]) -> Runtime:
+    """A runtime that serves metrics over HTTP at `address`, where nobody else listens; else one without metrics.
+
+    Counters get `_total` behind their name. `buckets` are the upper bounds of histograms, by their name.
+    """
+    served = PrometheusConfig(
+        address,
+        counters_total_suffix=True,
+        unit_suffix=True,
+        durations_as_seconds=True,
+        histogram_bucket_overrides=buckets,
+    )
+    try:
+        return _new_runtime(served)
+    except ValueError as error:  # jobs go on without metrics
+        _logger.error("no metrics: VERDEX_METRICS_ADDRESS is %r: %s", address, error)  # noqa: TRY400  (one line)
+        return _runtime()
+
+
+def meter(client: Client) -> MetricMeter:
+    """Where the metrics of a connection are served; a meter that does nothing where they are not."""
+    runtime = client.service_client.config.runtime
+    return runtime.metric_meter if runtime else MetricMeter.noop
 
 
 def leave(code: int) -> NoReturn:
@@ -91,10 +132,12 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-async def connect(*, lazy: bool = False, environment: Mapping[str, str] | None = None) -> Client:
+async def connect(
+    *, lazy: bool = False, environment: Mapping[str, str] | None = None, runtime: Runtime | None = None
+) -> Client:
     """Connect as Temporal's own environment variables and configuration file say; if lazy, at the first call.
 
-    `environment` takes the place of that of the process.
+    `environment` takes the place of that of the process, `runtime` that of the one without metrics.
 
     Raises:
         SettingsError: the configuration cannot be read.
@@ -108,7 +151,7 @@ async def connect(*, lazy: bool = False, environment: Mapping[str, str] | None =
             data_converter=pydantic_data_converter,
             plugins=[OpenTelemetryPlugin()],
             lazy=lazy,
-            runtime=_runtime(),
+            runtime=runtime or _runtime(),
         )
     except RuntimeError as error:
         raise TemporalUnavailable(f"Temporal does not answer at {address}") from error

@@ -67,6 +67,12 @@ class TemporalJobs:
             found = self._client.list_workflows(f"{query} AND CloseTime >= '{since.isoformat()}'")
             return [workflow.run_id async for workflow in found]
 
+    async def open_ids(self, task_queue: str) -> dict[str, datetime]:
+        """The ids of the jobs of a task queue whose workflow runs, and when each was started."""
+        query = f"WorkflowType = '{INDEX_REPOSITORY}' AND TaskQueue = '{task_queue}' AND ExecutionStatus = 'Running'"
+        with temporal.translated():
+            return {found.run_id: found.start_time async for found in self._client.list_workflows(query)}
+
     async def state(self, job: Job) -> JobState | None:
         """What the workflow of a job says that it is doing; None where it cannot be asked."""
         handle = self._client.get_workflow_handle(job.workflow_id, run_id=job.job_id)
