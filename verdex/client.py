@@ -192,6 +192,16 @@ class Verdex:
             row = await self._unfinished(row)
         return (await self._with_absence([row]))[0]
 
+    async def job_ids(self, part: str, *, limit: int = 10) -> list[str]:
+        """The ids of jobs that begin or end with `part`, of lower-case hexadecimal digits and dashes.
+
+        Raises:
+            DatabaseUnavailable
+        """
+        waiting = [job.job_id for job in await self._not_taken_up()]
+        found = [job_id for job_id in waiting if job_id.startswith(part) or job_id.endswith(part)]
+        return list(dict.fromkeys([*found, *await self._registry.ids(part, limit)]))[:limit]
+
     async def _with_absence(self, jobs: list[Job]) -> list[Job]:
         """Jobs, of which those that published what searches should see now say if it is not there."""
         repositories = {Repository(job.project_id, job.repo_path) for job in jobs if job.status == "completed"}

@@ -5,6 +5,7 @@ from typing import Final
 from verdex.errors import SettingsError
 from verdex.storage import namespaces
 from verdex.storage.database import Database
+from verdex.storage.namespaces import Namespace
 from verdex.temporal_jobs import TemporalJobs
 
 _IF_LOST: Final = (
@@ -21,7 +22,16 @@ async def check_ownership(jobs: TemporalJobs, registry: Database) -> None:
         TemporalUnavailable, DatabaseUnavailable
     """
     met = await jobs.namespace()
-    owner = await namespaces.owner(registry, met)
+    _compare(await namespaces.owner(registry, met), met)
+
+
+async def examine_ownership(jobs: TemporalJobs, registry: Database) -> None:
+    """As `check_ownership`, for whom only looks: nothing is made so."""
+    met = await jobs.namespace()
+    _compare(await namespaces.remembered(registry) or met, met)
+
+
+def _compare(owner: Namespace, met: Namespace) -> None:
     if owner.id != met.id:
         raise SettingsError(
             f'this registry belongs to the Temporal namespace "{owner.name}" ({owner.id}), but TEMPORAL_ADDRESS and '

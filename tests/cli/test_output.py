@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -45,6 +45,8 @@ def headline(one: Job) -> str:
         (200, "3 min 20 s"),
         (3599.9, "1 h 0 min"),
         (7500, "2 h 5 min"),
+        (90_000, "1 d 1 h"),
+        (-0.3, "0.0 s"),
     ],
 )
 def test_a_duration_is_as_exact_as_a_person_needs(seconds, shown):
@@ -94,34 +96,18 @@ def test_a_job_under_way_shows_phase_progress_and_what_holds_it_up():
     assert headline(job(status="cancelled", phase="scan", status_message="on request")) == "cancelled  on request"
 
 
-def test_details_leave_out_what_there_is_not():
-    told = click.unstyle(output.details(job(status="running", phase="scan")))
-    assert "ended" not in told
-    assert "attempt" not in told
-    assert "repository /srv/code" in told
-
-
 def test_names_and_messages_stay_in_one_line_and_move_no_cursor():
     file = FileOutcome(path="a\n\x1b[31mb", size=1, outcome="failed", reason="odd\r")
     assert output.file_line(file) == "failed   a\\n\\x1b[31mb  (odd\\r)"
-    listed = click.unstyle(output.listing([job(repo_path="/a\nb")]))
-    assert "\n" not in listed
-    assert "/a\\nb" in listed
 
 
-def test_the_listing_shows_files_of_what_succeeded_and_the_reason_of_what_failed():
-    listed = click.unstyle(
-        output.listing(
-            [
-                completed(),
-                job(status="completed", result_status="partial", files_indexed=3, files_failed=2, duration_seconds=1),
-                job(status="failed", error_message="it broke"),
-            ]
-        )
-    ).split("\n")
-    assert [line.split("/srv/code  ")[1] for line in listed] == [
-        "3 files, 1.0 s",
-        "3 files, 2 failed, 1.0 s",
-        "it broke",
-    ]
-    assert len({line.index("default") for line in listed}) == 1
+def test_a_time_of_today_is_short_and_one_long_ago_has_its_year():
+    now = datetime.now(UTC)
+    assert output.short_time(now) == now.astimezone().strftime("%H:%M:%S")
+    assert output.short_time(datetime(2001, 2, 3, 12, tzinfo=UTC)) == "2001-02-03"
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0, "just now"), (-60, "just now"), (100, "1 min 40 s ago")])
+def test_how_long_ago_something_was_stands_beside_its_time(seconds, told):
+    time = datetime.now(UTC) - timedelta(seconds=seconds)
+    assert output.time_ago(time) == f"{output.local_time(time)} ({told})"

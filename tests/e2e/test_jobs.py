@@ -1,13 +1,37 @@
+import fcntl
 import json
+import os
+import pty
 import re
 import shlex
+import signal
+import struct
 import subprocess
+import termios
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+import click
 import pytest
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
+TERMINAL_COLUMNS = 80
+
+
+def on_terminal(stack, *arguments: object) -> str:
+    """What a command shows on a terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, TERMINAL_COLUMNS, 0, 0))
+    process = stack.start(*arguments, stdout=theirs, env={"TERM": "xterm"})
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # which is how a terminal ends
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    assert process.wait(timeout=30) == 0
+    return shown.decode()
 
 
 @pytest.fixture
@@ -56,11 +80,66 @@ def test_jobs_can_be_filtered_by_status_repository_and_project(stack, first, tre
     assert stack("jobs", "--project", "nobodys", "--json").json == []
 
 
-def test_jobs_for_people_are_one_line_each(stack, tree: Path):
+def test_jobs_for_people_are_a_header_and_one_line_each(stack, tree: Path):
     assert stack("index", tree).code == 0
-    line = stack("jobs", "--limit", 1).out
-    assert re.fullmatch(rf"[0-9a-f-]{{36}}  [\d-]+ [\d:]+  completed +default  {tree}  4 files, [\d.]+ s\n", line)
+    header, line = stack("jobs", "--limit", 1).out.splitlines()
+    assert header.split() == ["job", "started", "status", "took", "project", "repository", "result"]
+    assert re.fullmatch(rf"[0-9a-f-]{{36}}  [\d-]+ [\d:]+  completed  [\d.]+ s  default  {tree} +4 files", line)
     assert stack("jobs", "--project", "nobodys").out == "no job matches\n"
+
+
+def test_on_a_terminal_the_table_fits_and_every_command_takes_the_ids_it_shows(stack, first):
+    shown = on_terminal(stack, "jobs", "--limit", 1000)
+    assert max(map(len, click.unstyle(shown).splitlines())) <= TERMINAL_COLUMNS
+    part = first.json["job_id"][-8:]
+    assert part in shown
+    for command in ("status", "files", "trace", "cancel"):
+        assert stack(command, part, "--json").code == 0
+    assert stack("status", part, "--json").json == first.json
+
+
+def test_what_is_the_beginning_of_several_ids_is_wrong_usage_that_lists_them(stack, tree: Path):
+    ids = [stack("index", tree, "--json").json["job_id"] for _ in range(2)]
+    ended = stack("status", ids[0][:4])
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert ids[1] in ended.err
+
+
+def test_status_of_the_local_stack_leads_to_the_page_of_the_web_ui_and_to_the_trace(stack, first):
+    told = stack("status", first.json["job_id"]).out
+    (page,) = re.findall(r"Web UI +http://127\.0\.0\.1:\d+(/.*)", told)
+    assert page == f"/namespaces/default/workflows/{first.json['workflow_id']}/{first.json['job_id']}"
+    assert "<!doctype html>" in stack.web(page).lower()
+    (command,) = re.findall(r"\((verdex trace .*)\)", told)
+    assert stack(*command.split()[1:]).code == 0
+
+
+def test_a_job_is_watched_to_its_end_and_each_change_is_a_line(stack, pending):
+    job_id, worker = pending
+    watching = stack.start("status", job_id, "--watch")
+    assert watching.stdout
+    assert "pending" in watching.stdout.readline()
+    worker.resume()
+    lines = watching.stdout.read().splitlines()
+    assert watching.wait(timeout=30) == 0
+    assert "completed" in lines[-1]
+
+
+def test_who_stops_watching_a_job_that_runs_is_told_so_by_the_exit_code(stack, pending):
+    job_id, _ = pending
+    watching = stack.start("status", job_id, "--watch", "--json")
+    assert json.loads(watching.stdout.readline())["job_id"] == job_id
+    watching.send_signal(signal.SIGINT)
+    _, err = watching.communicate(timeout=30)
+    assert (watching.returncode, err) == (4, "")
+
+
+def test_jobs_are_watched_until_ctrl_c(stack, first):
+    watching = stack.start("jobs", "--watch", "--limit", 1, "--json")
+    assert json.loads(watching.stdout.readline())["status"]
+    watching.send_signal(signal.SIGINT)
+    _, err = watching.communicate(timeout=30)
+    assert (watching.returncode, err) == (0, "")
 
 
 def test_files_of_a_job_and_of_its_path_are_the_same(stack, tree: Path):
@@ -142,6 +221,7 @@ def test_projects_are_created_listed_indexed_into_and_dropped(stack, tree: Path)
     "arguments",
     [
         ("status", "not-an-id"),
+        ("status", "00000000"),
         ("cancel", UNKNOWN),
         ("trace", UNKNOWN),
         ("files", "/never/indexed"),

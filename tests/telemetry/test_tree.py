@@ -1,5 +1,6 @@
 import io
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from verdex.telemetry.otlp import StoredEvent, StoredSpan, decode
 from verdex.telemetry.tree import render, to_json
 
 SECOND = 10**9
+TIMES = "\u00d7"
 
 
 def span(
@@ -38,12 +40,17 @@ def span(
 
 
 def drawn(spans: Sequence[StoredSpan], width: int = 80, **console: Any) -> list[str]:
+    """The lines of the tree below the heading."""
+    return whole(spans, width, **console)[bool(spans) :]
+
+
+def whole(spans: Sequence[StoredSpan], width: int = 80, **console: Any) -> list[str]:
     file = io.StringIO()
     Console(file=file, width=200, **console).print(render(spans, width))
     return [line.rstrip() for line in file.getvalue().splitlines()]
 
 
-def test_children_stand_under_their_parent_with_bars_on_one_time_scale() -> None:
+def test_children_stand_under_their_parent_with_bars_on_one_time_axis() -> None:
     lines = drawn(
         [
             span("publish", 3, 4, parent="job"),
@@ -60,17 +67,95 @@ def test_children_stand_under_their_parent_with_bars_on_one_time_scale() -> None
     ]
 
 
-def test_a_failing_attempt_shows_its_error_in_place_and_the_retry_beside_it() -> None:
+def test_the_heading_tells_when_it_began_and_the_ends_of_the_axis() -> None:
+    began = datetime.fromtimestamp(0, UTC).astimezone()
+    heading, line = whole([span("job", 0, 4)])
+    assert heading.split() == [*f"{began:%Y-%m-%d %H:%M:%S}".split(), "0", "4.00", "s"]
+    assert heading.index(" 0  ") + 1 == line.index("━")
+    assert len(heading) == line.rindex("━") + 1
+
+
+def test_attempts_are_one_line_with_the_error_that_was_overcome() -> None:
     lines = drawn(
         [
-            span("job", 0, 2),
-            span("shard", 0, 1, parent="job", span_id="1", error=("verdex.errors.Lost", "gone"), attempt=1),
-            span("shard", 1, 2, parent="job", span_id="2", attempt=2),
+            span("job", 0, 4),
+            span("shard", 0, 1, parent="job", span_id="1", error=("verdex.errors.Lost", "gone"), attempt=1, shard=3),
+            span("shard", 3, 4, parent="job", span_id="2", attempt=2, shard=3),
         ]
     )
-    assert lines[1].startswith("├── shard attempt=1 ")
-    assert lines[2] == "│   Lost: gone"
-    assert lines[3].startswith("└── shard attempt=2 ")
+    assert lines[1:] == [
+        "└── shard shard=3  2 attempts                     ━━━━━╌╌╌╌╌╌╌╌╌╌━━━━━    4.00 s",
+        "    Lost: gone",
+    ]
+
+
+def failing(name: str, times: Sequence[float], message: str, **attributes: Any) -> list[StoredSpan]:
+    """Attempts at these times that all failed."""
+    return [
+        span(name, at, at + 0.1, parent="job", span_id=f"{name}{at}", error=("E", message.format(at)), **attributes)
+        for at in times
+    ]
+
+
+def test_errors_that_differ_in_numbers_only_are_one_line_with_the_last_of_them() -> None:
+    spans = [span("job", 0, 9), *failing("scan", range(7), "port {} is closed"), *failing("scan", [7], "no route")]
+    assert drawn(spans)[2:] == [f"    E {TIMES}7, last: port 6 is closed", "    E: no route"]
+
+
+def test_what_follows_a_success_overlaps_or_differs_is_no_attempt() -> None:
+    spans = [
+        span("job", 0, 9, error=()),
+        *failing("shard", [0], "bad", shard=0),
+        *failing("shard", [0.05], "bad", shard=0),
+        *failing("shard", [1], "bad", shard=1),
+        span("record", 2, 3, parent="job", span_id="r1"),
+        span("record", 3, 4, parent="job", span_id="r2"),
+    ]
+    titles = [line[4:].split("  ")[0] for line in drawn(spans) if "━" in line]
+    assert titles[1:] == ["shard shard=0", "shard shard=0", "shard shard=1", "record", "record"]
+
+
+def test_an_attempt_whose_predecessors_are_lost_tells_its_number() -> None:
+    attributes: dict[str, Any] = {"verdex.attempt": 3}
+    (line,) = drawn([span("scan", 0, 1, **attributes)])
+    assert line.startswith("scan  3 attempts ")
+
+
+def test_children_are_those_of_the_last_attempt() -> None:
+    spans = [
+        *failing("scan", [0], "bad"),
+        span("first", 0, 0.1, parent="scan0"),
+        span("scan", 1, 2, parent="job", span_id="again"),
+        span("second", 1, 2, parent="again"),
+    ]
+    assert [line.split()[-4] for line in drawn(spans) if "━" in line] == ["attempts", "second"]
+
+
+def test_an_error_is_told_where_it_arose_and_not_again_above() -> None:
+    root = ("RootNotFound", "RootNotFound: RootNotFound: /nowhere does not exist")
+    cause = ("verdex.sources.errors.RootNotFound", "/nowhere does not exist")
+    lines = drawn([span("job", 0, 1, error=root), span("preflight", 0, 1, parent="job", error=cause)])
+    assert [line for line in lines if "━" not in line] == ["    RootNotFound: /nowhere does not exist"]
+
+
+def test_an_error_of_its_own_stands_above_those_below_it() -> None:
+    lines = drawn([span("job", 0, 1, error=("E", "gave up")), span("scan", 0, 1, parent="job", error=("E", "bad"))])
+    assert [line.strip("│ ") for line in lines if "━" not in line] == ["E: gave up", "E: bad"]
+
+
+def test_many_steps_of_a_kind_that_went_well_are_one_line_and_the_others_stay() -> None:
+    shards = [
+        span("shard", at, at + 1, parent="job", span_id=str(at), error=("E", "bad") if at == 7 else None, shard=at)
+        for at in range(50)
+    ]
+    lines = drawn([span("job", 0, 50), *shards])
+    assert [line.strip("├└─ ").split("  ")[0] for line in lines[1:]] == ["shard", "shard shard=7", "E: bad"]
+    assert f"{TIMES}49, the longest 1.00 s" in lines[1]
+
+
+def test_thousands_of_attempts_are_drawn_in_no_time() -> None:
+    spans = [span("job", 0, 9000), *failing("scan", range(9000), "port {} is closed")]
+    assert drawn(spans)[2:] == [f"    E {TIMES}9000, last: port 8999 is closed"]
 
 
 def test_an_error_without_an_exception_still_says_something() -> None:
@@ -79,9 +164,11 @@ def test_an_error_without_an_exception_still_says_something() -> None:
     assert drawn([span("job", 0, 1, error=())])[1] == "failed without a message"
 
 
-def test_errors_are_red_on_a_terminal() -> None:
-    lines = drawn([span("job", 0, 1, error=("E", "bad"))], force_terminal=True, color_system="standard")
-    assert lines[1] == "\x1b[31mE: bad\x1b[0m"
+def test_errors_are_red_and_those_overcome_yellow_on_a_terminal() -> None:
+    colours: dict[str, Any] = {"force_terminal": True, "color_system": "standard"}
+    failed = span("scan", 0, 1, error=("E", "bad"))
+    assert drawn([failed], **colours)[1] == "\x1b[31mE: bad\x1b[0m"
+    assert drawn([failed, span("scan", 1, 2, span_id="2")], **colours)[1] == "\x1b[33mE: bad\x1b[0m"
 
 
 def test_a_long_error_wraps_inside_the_tree() -> None:
@@ -91,7 +178,13 @@ def test_a_long_error_wraps_inside_the_tree() -> None:
     assert "".join(line.strip() + " " for line in lines[2:]).strip() == f"E: {message}".strip()
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
+def test_of_a_long_path_the_end_is_shown() -> None:
+    attributes: dict[str, Any] = {"verdex.repo_path": "/srv/a/very/long/way/to/the/web-shop"}
+    (line,) = drawn([span("job", 0, 1, **attributes)])
+    assert line.startswith("job repo_path=…ong/way/to/the/web-shop ")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_no_line_is_wider_than_asked(width: int) -> None:
     spans = [span("0", 0, 1, paths="/very/long" * 30)]
     spans += [span(str(depth), 0, 1, parent=str(depth - 1), error=("E", "漢字" * 99)) for depth in range(1, 8)]

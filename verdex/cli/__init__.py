@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 import click
 
 from verdex import __version__
+from verdex.cli.cancel import cancel
 from verdex.cli.failures import BROKEN_PIPE, INTERRUPTED, UNWRITABLE, reported
 from verdex.cli.index import index
-from verdex.cli.jobs import cancel, files, jobs, status, trace
+from verdex.cli.jobs import files, jobs, status, trace
 from verdex.cli.projects import project
 from verdex.cli.shell import completion
 from verdex.cli.stack import doctor, down, up, worker

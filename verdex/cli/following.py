@@ -12,15 +12,17 @@ from verdex.errors import StackDown, StackError, TransientError
 RETRY_SECONDS: Final = 1.0
 
 
-async def follow(job_id: str, session: Session) -> Job:
-    """Show the job until it ends; what dies of the local stack is started again, what is elsewhere is waited for.
+async def follow(job_id: str, session: Session, view: View | None = None) -> Job:
+    """Show the job until it ends, as progress or in `view`.
+
+    What dies of the local stack is started again, what is elsewhere is waited for.
 
     Raises:
         StackDown: somebody took the local stack down on purpose.
     """
-    with progress() as view:
-        shown = asyncio.create_task(_show(job_id, view))
-        watched = asyncio.create_task(_watch(session, view))
+    with view or progress() as entered:
+        shown = asyncio.create_task(_show(job_id, entered))
+        watched = asyncio.create_task(_watch(session, entered))
         try:
             await asyncio.wait({shown, watched}, return_when=asyncio.FIRST_COMPLETED)
             return shown.result() if shown.done() else watched.result()

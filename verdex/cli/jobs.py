@@ -1,40 +1,69 @@
-"""Commands about jobs: status, jobs, files, trace, cancel."""
+"""Commands about jobs: status, jobs, files, trace."""
 
-import asyncio
 import shutil
 import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, get_args
 
 import click
 
-from verdex.cli import options, output, session
+from verdex.cli import naming, options, output, session
+from verdex.cli.details import details, event_line
 from verdex.cli.failures import EXIT_CODES
 from verdex.cli.following import follow
 from verdex.cli.session import Session
 from verdex.client import Verdex
 from verdex.contracts import DEFAULT_PROJECT, FileOutcome, Job, JobEvent, JobStatus, Outcome
-from verdex.errors import JobNotFound
-
-CANCEL_SECONDS = 10.0
+from verdex.errors import JobNotFound, TransientError
 
 
-@click.command()
+@click.command(epilog=naming.HELP)
 @click.argument("job_id", metavar="JOB")
 @click.option("--events", "with_events", is_flag=True, help="Also show what happened to it, and when.")
+@options.watch
 @options.as_json
-def status(job_id: str, *, with_events: bool, as_json: bool) -> NoReturn:
-    """Show one job as it is now; the exit code says how it ended."""
+def status(job_id: str, *, with_events: bool, watch: bool, as_json: bool) -> NoReturn:
+    """Show one job as it is now; the exit code says how it ended.
 
-    async def work(verdex: Verdex) -> tuple[Job, list[JobEvent]]:
-        return await verdex.job(job_id), await verdex.events(job_id) if with_events else []
+    With --watch, it is shown until it ends or until Ctrl-C; with --json as well, each change is a line of JSON.
+    """
+    current = Session()
+    if watch:
+        _watch_job(job_id, current, as_json=as_json)
 
-    job, events = session.run(work)
+    job, events = current.run(lambda verdex: _known(verdex, job_id, with_events=with_events))
     if as_json:
         told = {"events": [event.model_dump(mode="json") for event in events]} if with_events else {}
         output.show_document({**job.model_dump(mode="json"), **told})
     else:
-        click.echo("\n".join([output.details(job), *map(output.event_line, events)]))
+        click.echo("\n".join([details(job, events, current.page(job)), *map(event_line, events * with_events)]))
+    sys.exit(EXIT_CODES[job.status])
+
+
+async def _known(verdex: Verdex, given: str, *, with_events: bool = False) -> tuple[Job, list[JobEvent]]:
+    """A job and its events; those of one that is held up tell since when, unless it is the registry that does not."""
+    job = await _job(verdex, given)
+    if with_events:
+        return job, await verdex.events(job.job_id)
+    with suppress(TransientError):
+        return job, await verdex.events(job.job_id) if job.status == "blocked" else []
+    return job, []
+
+
+def _watch_job(given: str, current: Session, *, as_json: bool) -> NoReturn:
+    from verdex.cli.watching import view  # noqa: PLC0415  (slow to import)
+
+    job, events = current.run(lambda verdex: _known(verdex, given))
+    job_id = job.job_id
+    shown = view(current.page, as_json=as_json, transient=True, events=events)
+    try:
+        job = current.run(lambda _: follow(job_id, current, shown))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_CODES[current.run(lambda verdex: verdex.job(job_id)).status])
+    if output.on_terminal() and not as_json:
+        click.echo(details(job, page=current.page(job)))
     sys.exit(EXIT_CODES[job.status])
 
 
@@ -43,22 +72,52 @@ def status(job_id: str, *, with_events: bool, as_json: bool) -> NoReturn:
 @click.option("--status", type=click.Choice(get_args(JobStatus)), help="Only jobs with this status.")
 @click.option("--repo", "repo_path", type=options.RepositoryPath(), help="Only jobs of this repository.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
+@options.watch
 @options.as_json
-def jobs(
-    project_id: str | None, status: JobStatus | None, repo_path: Path | None, limit: int, *, as_json: bool
+def jobs(  # noqa: PLR0913  (an option each)
+    project_id: str | None, status: JobStatus | None, repo_path: Path | None, limit: int, *, watch: bool, as_json: bool
 ) -> None:
-    """List jobs, the newest first."""
-    found = session.run(
-        lambda verdex: verdex.jobs(project_id=project_id, status=status, repo_path=repo_path, limit=limit)
-    )
+    """List jobs, the newest first.
+
+    On a terminal, the table is as wide as that, and shows the end of each id, which every command takes for the whole
+    one. In a pipe or a file, nothing is cut. With --watch, it goes on until Ctrl-C.
+    """
+
+    async def find(verdex: Verdex) -> list[Job]:
+        return await verdex.jobs(project_id=project_id, status=status, repo_path=repo_path, limit=limit)
+
+    current = Session()
+    if watch:
+        _watch_jobs(find, current, as_json=as_json)
+    found = current.run(find)
     if as_json:
         output.show_json(found)
+    elif found:
+        _show_table(found)
     else:
-        filtered = project_id or status or repo_path
-        click.echo(output.listing(found) or ("no job matches" if filtered else "no jobs yet: verdex index PATH"))
+        click.echo("no job matches" if project_id or status or repo_path else "no jobs yet: verdex index PATH")
 
 
-@click.command()
+def _watch_jobs(find: Callable[[Verdex], Awaitable[list[Job]]], current: Session, *, as_json: bool) -> NoReturn:
+    from verdex.cli.watching import view, watch  # noqa: PLC0415  (slow to import)
+
+    shown = view(current.page, as_json=as_json, transient=False)
+    try:
+        current.run(lambda _: watch(find, shown))
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def _show_table(found: Sequence[Job]) -> None:
+    from verdex.cli import table  # noqa: PLC0415  (slow to import)
+
+    if output.on_terminal():
+        output.show_rich(table.jobs_table(found, shutil.get_terminal_size().columns))
+    else:
+        click.echo(table.text(found))
+
+
+@click.command(epilog=naming.HELP)
 @click.argument("job_or_path", metavar="JOB|PATH")
 @click.option("--outcome", type=click.Choice(get_args(Outcome)), help="Only files with this outcome.")
 @click.option("--project", "project_id", default=DEFAULT_PROJECT, show_default=True, help="For PATH: its project.")
@@ -82,18 +141,26 @@ def files(job_or_path: str, outcome: Outcome | None, project_id: str, *, as_json
         click.echo(f"verdex: no file of job {job.job_id} is known" + (f" as {outcome}" if outcome else ""), err=True)
 
 
-async def _job_of(verdex: Verdex, job_or_path: str, project_id: str) -> Job:
-    try:
-        return await verdex.job(job_or_path)
-    except JobNotFound:
-        path = Path(job_or_path)
-    found = await verdex.jobs(project_id=project_id, repo_path=path, limit=1)
-    if not found:
-        raise JobNotFound(f"{job_or_path} is neither a job nor a repository that was indexed into {project_id}")
-    return found[0]
+async def _job_of(verdex: Verdex, given: str, project_id: str) -> Job:
+    """A whole id is that of a job; what else could name a path as well as a job is the path."""
+    if naming.is_whole(given):
+        return await verdex.job(given)
+    if found := await verdex.jobs(project_id=project_id, repo_path=Path(given), limit=1):
+        return found[0]
+    if _exists(given) or not naming.is_part(given):
+        raise JobNotFound(f"{given} is neither a job nor a repository that was indexed into {project_id}")
+    return await _job(verdex, given)
 
 
-@click.command()
+def _exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+async def _job(verdex: Verdex, given: str) -> Job:
+    return await verdex.job(await naming.full_id(verdex, given))
+
+
+@click.command(epilog=naming.HELP)
 @click.argument("job_id", metavar="JOB")
 @options.as_json
 def trace(job_id: str, *, as_json: bool) -> None:
@@ -101,45 +168,11 @@ def trace(job_id: str, *, as_json: bool) -> None:
     from verdex.telemetry import store, tree  # noqa: PLC0415  (slow to import)
 
     current = Session()
-    job = current.run(lambda verdex: verdex.job(job_id))
+    job = current.run(lambda verdex: _job(verdex, job_id))
     spans = store.read(current.settings.traces_directory, job.trace_id or "")
     if as_json:
         output.show_document(tree.to_json(spans))
         return
     if not spans:
-        raise JobNotFound(f"no spans of job {job_id} are kept here (trace {job.trace_id})")
+        raise JobNotFound(f"no spans of job {job.job_id} are kept here (trace {job.trace_id})")
     output.show_rich(tree.render(spans, shutil.get_terminal_size((100, 24)).columns))
-
-
-@click.command()
-@click.argument("job_id", metavar="JOB")
-@options.as_json
-def cancel(job_id: str, *, as_json: bool) -> NoReturn:
-    """Stop a job. What it did is kept for the next one; searches see the index as it was before.
-
-    Exit code 0: it is cancelled. Else that of the status: the job may have ended before, or may have nobody to stop it.
-    """
-    current = Session()
-
-    async def work(verdex: Verdex) -> tuple[Job, Job]:
-        before = await verdex.cancel(job_id)
-        return before, before if before.is_terminal else await _end(verdex, before.job_id, current)
-
-    before, after = current.run(work)
-    if as_json:
-        output.show_json(after)
-    else:
-        click.echo(output.headline(after))
-    if before.is_terminal:
-        click.echo("verdex: it had ended before: nothing was cancelled", err=True)
-    elif not after.is_terminal:
-        click.echo("verdex: it is asked to stop, and will as soon as a worker hears of it", err=True)
-    sys.exit(0 if after.status == "cancelled" else EXIT_CODES[after.status])
-
-
-async def _end(verdex: Verdex, job_id: str, current: Session) -> Job:
-    try:
-        async with asyncio.timeout(CANCEL_SECONDS):
-            return await follow(job_id, current)
-    except TimeoutError:
-        return await verdex.job(job_id)

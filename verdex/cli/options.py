@@ -21,3 +21,4 @@ class RepositoryPath(click.Path):
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+watch = click.option("--watch", is_flag=True, help="Show it again and again: in place on a terminal, else each change.")

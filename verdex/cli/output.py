@@ -1,19 +1,21 @@
 """How things are shown: JSON for programs, a few lines for people."""
 
 import json
+import os
+import sys
 from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 import click
 from pydantic import BaseModel
 
-from verdex.contracts import FileOutcome, Job, JobEvent, JobStatus
+from verdex.contracts import FileOutcome, Job, JobStatus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_COLOURS: dict[JobStatus, str] = {
+COLOURS: Final[dict[JobStatus, str]] = {
     "pending": "cyan",
     "running": "blue",
     "blocked": "yellow",
@@ -21,6 +23,7 @@ _COLOURS: dict[JobStatus, str] = {
     "failed": "red",
     "cancelled": "magenta",
 }
+_JUST_NOW: Final = 5
 
 
 def show_json(value: BaseModel | Sequence[BaseModel]) -> None:
@@ -43,6 +46,11 @@ def show_rich(value: "RenderableType") -> None:
     Console(soft_wrap=False).print(value)
 
 
+def on_terminal() -> bool:
+    """Whether stdout is a terminal, on which lines can be drawn again."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def file_line(file: FileOutcome) -> str:
     """A file with what became of it."""
     reason = f"  ({file.reason})" if file.reason else ""
@@ -56,7 +64,7 @@ def printable(text: str) -> str:
 
 def coloured(status: JobStatus) -> str:
     """The status in its colour."""
-    return click.style(status, fg=_COLOURS[status], bold=True)
+    return click.style(status, fg=COLOURS[status], bold=True)
 
 
 def plural(count: int, noun: str) -> str:
@@ -65,21 +73,45 @@ def plural(count: int, noun: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A span of time for people: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    """A span of time for people: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
     if seconds is None:
         return ""
     if seconds < 9.95:
-        return f"{seconds:.1f} s"
+        return f"{max(seconds, 0):.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes == 0:
         return f"{rest} s"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    if hours == 0:
+        return f"{minutes} min {rest} s"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes} min"
 
 
 def local_time(time: datetime | None) -> str:
     """A time in the zone of the person who reads it."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else ""
+
+
+def short_time(time: datetime) -> str:
+    """As `local_time`, in 8 to 12 characters: of today the time of day, of this year the day."""
+    time, today = time.astimezone(), datetime.now(UTC).astimezone()
+    if time.date() == today.date():
+        return time.strftime("%H:%M:%S")
+    return time.strftime("%b %d %H:%M") if time.year == today.year else time.strftime("%Y-%m-%d")
+
+
+def time_ago(time: datetime | None) -> str:
+    """A time, and how long ago that was."""
+    if time is None:
+        return ""
+    seconds = seconds_since(time)
+    return f"{local_time(time)} ({'just now' if seconds < _JUST_NOW else f'{duration(seconds)} ago'})"
+
+
+def seconds_since(time: datetime) -> float:
+    """How long ago it was; negative for what is to come, by the clock of this machine."""
+    return (datetime.now(UTC) - time).total_seconds()
 
 
 def plain_headline(job: Job) -> str:
@@ -92,6 +124,12 @@ def headline(job: Job) -> str:
     return f"{coloured(job.status)}  {_summary(job)}".rstrip()
 
 
+def progress_of(job: Job) -> str:
+    """The phase of a job under way, and how far it is."""
+    done = f"{job.files_done:,} of {plural(job.files_total, 'file')} done" if job.files_total else ""
+    return "; ".join(filter(None, ["" if job.is_terminal else job.phase, done]))
+
+
 def _summary(job: Job) -> str:
     match job.status:
         case "completed":
@@ -100,9 +138,7 @@ def _summary(job: Job) -> str:
         case "failed":
             return printable(job.error_message or "")
         case _:
-            progress = f"{job.files_done:,} of {plural(job.files_total, 'file')} done" if job.files_total else ""
-            phase = "" if job.is_terminal else job.phase
-            return printable("; ".join(filter(None, [phase, progress, job.status_message])))
+            return printable("; ".join(filter(None, [progress_of(job), job.status_message])))
 
 
 def _note(name: str, text: str) -> str:
@@ -123,45 +159,3 @@ def _completed(job: Job) -> str:
     told = ", ".join(f"{count:,} {name}" for name, count in changes.items() if count)
     told = told or f"all {plural(job.files_indexed, 'file')} indexed anew"
     return f"{held} ({told}; {duration(job.duration_seconds)})"
-
-
-def details(job: Job) -> str:
-    """All that a person wants to know of one job."""
-    rows = {
-        "job": job.job_id,
-        "repository": job.repo_path,
-        "project": job.project_id,
-        "started": local_time(job.started_at),
-        "ended": local_time(job.completed_at),
-        "took": duration(job.duration_seconds),
-        "attempt": str(job.attempt) if job.attempt > 1 else "",
-        "error type": job.error_type or "",
-        "trace": job.trace_id or "",
-        "workflow": job.workflow_id,
-    }
-    body = "\n".join(f"  {name:<11}{printable(value)}" for name, value in rows.items() if value)
-    return f"{headline(job)}\n{body}"
-
-
-def event_line(event: JobEvent) -> str:
-    """Something that happened to a job, with its time of day to the millisecond."""
-    at = event.at.astimezone().isoformat(sep=" ", timespec="milliseconds")[:23]
-    retry = f"attempt {event.attempt}" if event.attempt > 1 else ""
-    return printable("  ".join(filter(None, [f"  {at}", f"{event.event:<9}", event.phase, retry, event.message])))
-
-
-def listing(jobs: Sequence[Job]) -> str:
-    """A line for each job; as wide as they need to be."""
-    return "\n".join(
-        f"{job.job_id}  {local_time(job.created_at)}  {coloured(job.status)}{' ' * (10 - len(job.status))}"
-        + printable(f"{job.project_id}  {job.repo_path}  {_last_column(job)}")
-        for job in jobs
-    )
-
-
-def _last_column(job: Job) -> str:
-    if job.status == "completed":
-        partial = f", {job.files_failed:,} failed" if job.result_status == "partial" else ""
-        note = f"; {job.status_message}" if job.status_message else ""
-        return f"{plural(job.files_indexed, 'file')}{partial}, {duration(job.duration_seconds)}{note}"
-    return job.error_message or job.status_message or job.phase or ""

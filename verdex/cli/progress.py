@@ -2,7 +2,7 @@
 
 import sys
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import click
 
@@ -34,7 +34,7 @@ class ProgressLines:
 
     def show(self, job: Job) -> None:
         """Say what the job is doing, if that is new."""
-        now = (job.status, job.phase, job.status_message and job.status_message.split(" (attempt")[0])
+        now = what_changes(job)
         if now != self._last and not job.is_terminal:
             self._last = now
             click.echo(f"verdex: {_doing(job)}", err=True)
@@ -106,7 +106,27 @@ class ProgressBar:
             self._progress.console.print(f"verdex: {text}", style="yellow", highlight=False, markup=False)
 
 
-View = ProgressBar | ProgressLines
+def what_changes(job: Job) -> tuple[str | None, ...]:
+    """What is worth a line when it is new: progress within a phase is not, nor that the same is tried again."""
+    return job.status, job.phase, job.status_message and job.status_message.split(" (attempt")[0]
+
+
+class View(Protocol):
+    """What shows a job while it is followed; entered before the first job, and left at the end."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
+
+    def show(self, job: Job) -> None:
+        """Show the job as it is now."""
+
+    def note(self, text: str) -> None:
+        """Show something that is not about the job itself."""
 
 
 def progress() -> View:

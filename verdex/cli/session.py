@@ -4,10 +4,12 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from urllib.parse import quote
 
 import click
 
 from verdex.client import Verdex
+from verdex.contracts import Job
 from verdex.errors import SettingsError
 from verdex.local.stack import Endpoints, LocalStack, without_temporal
 from verdex.settings import Settings
@@ -70,6 +72,13 @@ class Session:
         """
         if self.local is not None:
             _reach(self.local.revive(say))
+
+    def page(self, job: Job) -> str | None:
+        """The page of a job in the Web UI; None where that is not known: it is only of the local stack."""
+        if self.local is None:
+            return None
+        workflow = f"namespaces/default/workflows/{quote(job.workflow_id, safe=':')}/{job.job_id}"
+        return f"{self.local.endpoints().ui_url}/{workflow}"
 
     def run(self, work: Callable[[Verdex], Awaitable[Result]]) -> Result:
         """Do `work` with a connection to the stack."""

@@ -11,6 +11,7 @@ from verdex.cli import options, output, session
 from verdex.cli.failures import UNREACHABLE
 from verdex.errors import SettingsError
 from verdex.local.doctor import examine
+from verdex.local.findings import Finding
 from verdex.local.stack import WORKER_COMMAND, LocalStack
 
 
@@ -50,16 +51,27 @@ def down() -> None:
 @click.command()
 @options.as_json
 def doctor(*, as_json: bool) -> NoReturn:
-    """Check each part and say what to do about what is wrong. Nothing is started or changed."""
+    """Check each part and say what to do about what is wrong. Nothing is started or changed.
+
+    Looked at are versions, disk, processes, migrations, the workers that poll, clocks, and leftovers.
+    Exit code 0: all is well, but for warnings; 5: something is not.
+    """
     findings = examine(session.local_stack())
     if as_json:
         output.show_document([finding._asdict() for finding in findings])
     else:
         for finding in findings:
-            mark = click.style("ok  ", fg="green") if finding.ok else click.style("BAD ", fg="red", bold=True)
-            advice = f"\n     → {finding.advice}" if finding.advice and not finding.ok else ""
-            click.echo(f"{mark} {finding.part}: {finding.found}{advice}")
+            click.echo(_line(finding))
     sys.exit(0 if all(finding.ok for finding in findings) else UNREACHABLE)
+
+
+def _line(finding: Finding) -> str:
+    if not finding.ok:
+        mark = click.style("BAD ", fg="red", bold=True)
+    else:
+        mark = click.style("warn", fg="yellow", bold=True) if finding.advice else click.style("ok  ", fg="green")
+    advice = f"\n     → {finding.advice}" if finding.advice else ""
+    return f"{mark} {output.printable(f'{finding.part}: {finding.found}')}{advice}"
 
 
 @click.command()

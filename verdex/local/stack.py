@@ -153,7 +153,8 @@ class LocalStack:
             self.home.mkdir(parents=True, exist_ok=True)
             lock = (self.home / "lock").open("w")
         except OSError as error:
-            raise StackError(f"VERDEX_HOME ({self.home}) cannot be used: {error.strerror}") from None
+            why = "not a directory" if isinstance(error, FileExistsError) else error.strerror
+            raise StackError(f"VERDEX_HOME ({self.home}) cannot be used: {why}") from None
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

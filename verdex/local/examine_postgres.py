@@ -1,0 +1,93 @@
+"""What `doctor` asks PostgreSQL; nothing is changed."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import asyncpg
+
+from verdex.errors import VerdexError
+from verdex.local.findings import Finding, bad, clock, size, some, well, worrying
+from verdex.storage.database import Connection, Server
+from verdex.storage.migrations import Kind, newest, version
+from verdex.storage.projects import Projects
+from verdex.telemetry import redact
+
+_WRONG_PROJECTS: Final = "restore the database, or drop the project; where its schema is newer, install a newer verdex"
+
+
+async def examine_postgres(dsn: str) -> list[Finding]:
+    """Look at the server, the registry and the databases of the projects.
+
+    Raises:
+        VerdexError, asyncpg.PostgresError: the registry cannot be read.
+    """
+    async with Server(dsn) as server:
+        async with server.registry.connection() as connection:
+            found = await version(connection)
+            findings = [
+                well("PostgreSQL", await _server(connection)),
+                clock("PostgreSQL", await _difference(connection)),
+                _schema("registry", "registry", found),
+            ]
+        if found == newest("registry"):
+            findings += [await _projects(server), await _databases(server)]
+    return findings
+
+
+async def _server(connection: Connection) -> str:
+    held = await connection.fetchval(
+        "SELECT sum(pg_database_size(oid))::bigint FROM pg_database WHERE has_database_privilege(oid, 'CONNECT')"
+    )
+    server = str(await connection.fetchval("SHOW server_version")).split()[0]
+    return f"{server}, holds {size(held or 0)}"
+
+
+async def _difference(connection: Connection) -> timedelta:
+    """How far the clock of PostgreSQL is ahead of that of this machine."""
+    before = datetime.now(UTC)
+    told: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return told - before - (datetime.now(UTC) - before) / 2
+
+
+def _schema(part: str, kind: Kind, found: int) -> Finding:
+    known = newest(kind)
+    told = f"schema version {found} of {known}"
+    if found == known:
+        return well(part, told)
+    return bad(part, told, "start a worker of this version: it migrates" if found < known else "install a newer verdex")
+
+
+async def _projects(server: Server) -> Finding:
+    """The databases of the projects, of which the first ones that are not well are named."""
+    projects, known = await Projects(server).list(), newest("project")
+    wrong: list[str] = []
+    behind: list[str] = []
+    for project in projects:
+        try:
+            async with server.database(project.database_name).connection() as connection:
+                found = await version(connection)
+        except (VerdexError, asyncpg.PostgresError) as error:
+            wrong.append(f"{project.id}: {redact(str(error))}")
+        else:
+            if found != known:
+                told = f"{project.id}: schema version {found} of {known}"
+                (wrong if found > known else behind).append(told)
+        await server.forget(project.database_name)
+    if wrong:
+        return bad("projects", some(wrong), _WRONG_PROJECTS)
+    if behind:
+        return worrying("projects", some(behind), "nothing: the next job in the project migrates it")
+    return well("projects", f"{len(projects)}, all with schema version {known}")
+
+
+async def _databases(server: Server) -> Finding:
+    """Those that are named like the database of a project, but are none."""
+    async with server.registry.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT datname FROM pg_database WHERE datname LIKE 'cb\\_proj\\_%'"
+            " AND datname NOT IN (SELECT database_name FROM projects) ORDER BY datname"
+        )
+    if rows:
+        advice = "they may be of another registry on this server; if not: DROP DATABASE"
+        return worrying("leftovers", f"databases of no project: {some([row[0] for row in rows])}", advice)
+    return well("leftovers", "no database without a project")
