@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from verdex.errors import DatabaseNotFound
 from verdex.storage.database import Server
 from verdex.storage.projects import database_name
-from verdex.storage.published import Held, held, published_by
+from verdex.storage.published import Held, held
 from verdex.storage.registry import Claim, Repository
 
 PATIENCE: Final = 3.0
@@ -45,18 +45,14 @@ async def _absent(server: Server, project_id: str, claims: Mapping[str, Claim]) 
     try:
         async with asyncio.timeout(PATIENCE):
             database = server.database(database_name(project_id))
-            found = await held(database, claims.keys())
-            publishers = await published_by(database, [claim.job_id for claim in claims.values()])
+            found = await held(database, {path: claim.job_id for path, claim in claims.items()})
     except DatabaseNotFound as error:
         return _same(claims, Absence(is_certain=True, message=f"the index is gone: {error}"))
     except TimeoutError:
         return _same(claims, Absence(is_certain=False, message="whether the index is there cannot be told in time"))
     except Exception as error:  # noqa: BLE001  (what a database of its own can do must not hide the row of a job)
         return _same(claims, Absence(is_certain=False, message=f"whether the index is there cannot be told: {error}"))
-    wrong = {
-        claim.job_id: _wrong(claim, found.get(path), is_publisher=claim.job_id in publishers)
-        for path, claim in claims.items()
-    }
+    wrong = {claim.job_id: _wrong(claim, found.get(path)) for path, claim in claims.items()}
     return {job_id: Absence(is_certain=True, message=message) for job_id, message in wrong.items() if message}
 
 
@@ -64,9 +60,9 @@ def _same(claims: Mapping[str, Claim], absence: Absence) -> dict[str, Absence]:
     return {claim.job_id: absence for claim in claims.values()}
 
 
-def _wrong(claim: Claim, found: Held | None, *, is_publisher: bool) -> str | None:
+def _wrong(claim: Claim, found: Held | None) -> str | None:
     """Where a newer generation is published, the row of its job will say so in a moment."""
-    if found is not None and not is_publisher and found.generation >= claim.generation:
+    if found is not None and not found.claimant_published and found.generation >= claim.generation:
         return "the row is not true: the job never published an index"
     why = _missing(claim, found)
     return why and f"the index is gone: {why}"

@@ -27,6 +27,8 @@ _ENDED_WITHOUT_RECORD: Final = {
     WorkflowExecutionStatus.CONTINUED_AS_NEW: ("WorkflowLost", "the workflow went on under another run id"),
 }
 _LOST: Final = "Temporal does not know the workflow any more: deleted, its retention is over, or its history is lost"
+_KEPT: Final = {"phase", "attempt", "files_total"}
+"""What a row goes on to say of a job that cannot be settled yet."""
 
 _logger = logging.getLogger(__name__)
 
@@ -175,9 +177,6 @@ class Reconciler:
             "job ended by reconciliation",
             extra={"job_id": job.job_id, "project_id": job.project_id, "status": status, "error": message},
         )
-
-
-_KEPT: Final = {"phase", "attempt", "files_total"}
 
 
 def _verdict(cause: _Cause, published: IndexResult | None) -> tuple[JobStatus, IndexResult | None, str]:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Final, NoReturn
 
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.common import MetricMeter
@@ -159,14 +159,19 @@ async def connect(
         raise SettingsError(f"TEMPORAL_ADDRESS is {address!r}: {error}") from None
 
 
-async def has_poller(client: Client, task_queue: str, *, since: float | None = None) -> bool:
-    """Whether a worker asks for the workflows of the task queue; `since`, in seconds since 1970, for a new one."""
+async def pollers(
+    client: Client, task_queue: str, kind: "TaskQueueType.ValueType" = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+) -> Sequence[PollerInfo]:
+    """Who has asked for tasks of this kind lately; raises as `translated`."""
     request = DescribeTaskQueueRequest(
-        namespace=client.namespace,
-        task_queue=TaskQueue(name=task_queue),
-        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
     )
     with translated():
-        answer = await client.workflow_service.describe_task_queue(request, timeout=RPC_TIMEOUT)
+        return (await client.workflow_service.describe_task_queue(request, timeout=RPC_TIMEOUT)).pollers
+
+
+async def has_poller(client: Client, task_queue: str, *, since: float | None = None) -> bool:
+    """Whether a worker asks for the workflows of the task queue; `since`, in seconds since 1970, for a new one."""
+    found = await pollers(client, task_queue)
     oldest = datetime.fromtimestamp(since, UTC) if since else datetime.now(UTC) - POLLER_IS_GONE_AFTER
-    return any(poller.last_access_time.ToDatetime(UTC) >= oldest for poller in answer.pollers)
+    return any(poller.last_access_time.ToDatetime(UTC) >= oldest for poller in found)

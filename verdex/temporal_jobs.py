@@ -57,21 +57,18 @@ class TemporalJobs:
 
     async def open_jobs(self, task_queue: str, known: Container[str]) -> list[Job]:
         """The jobs of a task queue, as they were started, whose workflow runs, but for those whose id is known."""
-        condition = f"ExecutionStatus = 'Running' AND TaskQueue = '{task_queue}'"
-        return [job async for job in self._list(condition, known)]
+        return [job async for job in self._list(_running(task_queue), known)]
 
     async def closed_ids(self, task_queue: str, since: datetime) -> list[str]:
         """The ids of the jobs of a task queue whose workflow has closed since then."""
-        query = f"WorkflowType = '{INDEX_REPOSITORY}' AND TaskQueue = '{task_queue}' AND ExecutionStatus != 'Running'"
-        with temporal.translated():
-            found = self._client.list_workflows(f"{query} AND CloseTime >= '{since.isoformat()}'")
-            return [workflow.run_id async for workflow in found]
+        condition = (
+            f"ExecutionStatus != 'Running' AND TaskQueue = '{task_queue}' AND CloseTime >= '{since.isoformat()}'"
+        )
+        return [found.run_id async for found in self._workflows(condition)]
 
     async def open_ids(self, task_queue: str) -> dict[str, datetime]:
         """The ids of the jobs of a task queue whose workflow runs, and when each was started."""
-        query = f"WorkflowType = '{INDEX_REPOSITORY}' AND TaskQueue = '{task_queue}' AND ExecutionStatus = 'Running'"
-        with temporal.translated():
-            return {found.run_id: found.start_time async for found in self._client.list_workflows(query)}
+        return {found.run_id: found.start_time async for found in self._workflows(_running(task_queue))}
 
     async def state(self, job: Job) -> JobState | None:
         """What the workflow of a job says that it is doing; None where it cannot be asked."""
@@ -98,11 +95,15 @@ class TemporalJobs:
         return ""
 
     async def _list(self, condition: str, known: Container[str] = ()) -> AsyncIterator[Job]:
+        async for found in self._workflows(condition):
+            if found.run_id not in known and (request := await self._request(found)):
+                yield _as_started(found, request)
+
+    async def _workflows(self, condition: str) -> AsyncIterator[WorkflowExecution]:
         query = f"WorkflowType = '{INDEX_REPOSITORY}' AND {condition}"
         with temporal.translated():
             async for found in self._client.list_workflows(query):
-                if found.run_id not in known and (request := await self._request(found)):
-                    yield _as_started(found, request)
+                yield found
 
     async def _request(self, workflow: WorkflowExecution) -> IndexRequest | None:
         """The input that a run was started with; None where it is not that of a job."""
@@ -113,6 +114,10 @@ class TemporalJobs:
                 with suppress(ValueError):
                     return IndexRequest.model_validate_json(payloads[0].data if payloads else b"")
         return None
+
+
+def _running(task_queue: str) -> str:
+    return f"ExecutionStatus = 'Running' AND TaskQueue = '{task_queue}'"
 
 
 def _reset(workflow: WorkflowExecutionDescription) -> str:

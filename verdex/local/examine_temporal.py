@@ -10,7 +10,6 @@ from uuid import uuid4
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflowservice.v1 import (
-    DescribeTaskQueueRequest,
     GetSystemInfoRequest,
     PollWorkflowTaskQueueRequest,
 )
@@ -39,8 +38,8 @@ async def examine_temporal(environment: Mapping[str, str], task_queue: str) -> l
     with temporal.translated():
         system = await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=temporal.RPC_TIMEOUT)
         pollers = _Pollers(
-            await _pollers(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
-            await _pollers(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
+            await temporal.pollers(client, task_queue),
+            await temporal.pollers(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
         )
         ahead = await _temporal_ahead(client)
     return [
@@ -48,13 +47,6 @@ async def examine_temporal(environment: Mapping[str, str], task_queue: str) -> l
         _polled(pollers, task_queue, ahead or timedelta()),
         *([] if ahead is None else [clock("Temporal", ahead)]),
     ]
-
-
-async def _pollers(client: Client, task_queue: str, kind: "TaskQueueType.ValueType") -> Sequence[PollerInfo]:
-    request = DescribeTaskQueueRequest(
-        namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
-    )
-    return (await client.workflow_service.describe_task_queue(request, timeout=temporal.RPC_TIMEOUT)).pollers
 
 
 def _polled(pollers: _Pollers, task_queue: str, ahead: timedelta) -> Finding:
@@ -84,7 +76,7 @@ async def _temporal_ahead(client: Client) -> timedelta | None:
     polling = asyncio.ensure_future(client.workflow_service.poll_workflow_task_queue(request, timeout=_POLL))
     try:
         for _ in range(_PROBES):
-            if found := await _pollers(client, queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW):
+            if found := await temporal.pollers(client, queue):
                 return _at(found[0]) - began
             await asyncio.sleep(0.05)
         return None

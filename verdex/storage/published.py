@@ -81,20 +81,25 @@ class Held(NamedTuple):
     generation: int
     files: int  # whatever their outcome
     has_chunks: bool
+    claimant_published: bool
+    """Whether the job that claims the index ever published one, be it this or an older one."""
 
 
-_PUBLISHED_BY: Final = "SELECT job_id::text FROM manifests WHERE job_id = ANY ($1::uuid[]) AND state = 'published'"
 _HELD: Final = """
-SELECT path, job_id::text, repositories.generation,
+SELECT path, manifests.job_id::text, repositories.generation,
        (SELECT count(*) FROM files WHERE manifest_id = manifests.id) AS files,
-       EXISTS (SELECT FROM files JOIN chunks USING (blob_id) WHERE manifest_id = manifests.id) AS has_chunks
-FROM repositories JOIN manifests ON manifests.id = repositories.manifest_id
-WHERE path = ANY ($1)
+       EXISTS (SELECT FROM files JOIN chunks USING (blob_id) WHERE manifest_id = manifests.id) AS has_chunks,
+       EXISTS (
+           SELECT FROM manifests AS own WHERE own.job_id = claimant AND own.state = 'published') AS claimant_published
+FROM unnest($1::text[], $2::uuid[]) AS claim (path, claimant)
+JOIN repositories USING (path) JOIN manifests ON manifests.id = repositories.manifest_id
 """
 
 
-async def held(database: Database, repo_paths: Collection[str]) -> dict[str, Held]:
+async def held(database: Database, claimants: Mapping[str, str]) -> dict[str, Held]:
     """What a project's database holds of repositories, by path; nothing where nothing is published.
+
+    `claimants` are the paths, each with the id of the job that claims to have published it.
 
     Raises:
         DatabaseUnavailable, DatabaseNotFound, DatabaseRefused: see `verdex.errors`.
@@ -102,16 +107,8 @@ async def held(database: Database, repo_paths: Collection[str]) -> dict[str, Hel
     async with database.connection() as connection:
         if await version(connection) == 0:
             return {}
-        rows = await connection.fetch(_HELD, list(repo_paths))
+        rows = await connection.fetch(_HELD, list(claimants), list(claimants.values()))
     return {path: Held(*rest) for path, *rest in map(tuple, rows)}
-
-
-async def published_by(database: Database, job_ids: Collection[str]) -> set[str]:
-    """Those of the jobs that ever published something; raises as `held`."""
-    async with database.connection() as connection:
-        if await version(connection) == 0:
-            return set()
-        return {row["job_id"] for row in await connection.fetch(_PUBLISHED_BY, list(job_ids))}
 
 
 @asynccontextmanager
