@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -25,6 +26,7 @@ from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.identity import JobIds
 from activities.indexing import IndexingActivities
 from activities.interceptor import HEARTBEAT_SECONDS, ActivityEnvironment
 from activities.metrics import BUCKETS, WorkMetrics
@@ -42,8 +44,8 @@ from verdex.settings import Settings
 from verdex.storage.database import Server
 from verdex.storage.migrations import migrate
 from verdex.storage.registry import Registry
-from verdex.telemetry import set_up_logging, set_up_tracing
-from verdex.temporal_jobs import TemporalJobs
+from verdex.telemetry import keep_secrets_of, redact, set_up_logging, set_up_tracing
+from verdex.temporal.jobs import TemporalJobs
 from workflows.collect_garbage import CollectGarbage
 from workflows.index_repository import IndexRepository
 from workflows.reconcile_jobs import ReconcileJobs
@@ -74,18 +76,19 @@ COLLECTION: Final = Recurring(COLLECT_GARBAGE, timedelta(hours=1), timedelta(hou
 def build_worker(client: Client, server: Server, pool: ChunkPool, settings: Settings) -> Worker:
     """A worker for the task queue of the settings, with all workflows and activities."""
     indexing = IndexingActivities(server, pool, settings, WorkMetrics(temporal.meter(client)))
+    registry = Registry(server.registry)
     return Worker(
         client,
         task_queue=settings.task_queue,
         workflows=[IndexRepository, ReconcileJobs, CollectGarbage],
         activities=[
-            RegistryActivities(Registry(server.registry)).update_registry,
+            RegistryActivities(registry).update_registry,
             indexing.preflight,
             indexing.scan,
             indexing.index_shard,
             indexing.publish,
             indexing.abandon,
-            ReconcileActivities(Reconciler(TemporalJobs(client), server)).reconcile,
+            ReconcileActivities(Reconciler(TemporalJobs(client), server), registry).reconcile,
             RetentionActivities(server, settings).collect_garbage,
         ],
         interceptors=[ActivityEnvironment()],
@@ -180,12 +183,13 @@ async def _schedule(client: Client, settings: Settings, recurring: Recurring) ->
 def main() -> int:
     """Run the worker; the exit code of the process."""
     try:
+        keep_secrets_of(os.environ)
         settings = Settings.load()
-        set_up_logging(json=not sys.stderr.isatty(), level=settings.log_level)
+        set_up_logging(json=not sys.stderr.isatty(), level=settings.log_level, identify=JobIds())
         set_up_tracing("verdex-worker", settings.traces_directory)
         asyncio.run(run(settings))
     except VerdexError as error:
-        sys.stderr.write(f"verdex worker: {error}\n")
+        sys.stderr.write(f"verdex worker: {redact(str(error))}\n")
         return 2
     return 0
 

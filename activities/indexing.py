@@ -65,16 +65,17 @@ class IndexingActivities:
         _refuse_reset(shard.manifest)
         trace.get_current_span().set_attribute("verdex.shard", shard.shard)
         began = time.monotonic()
-        read_bytes = await index_shard(
+        await index_shard(
             self._server.database(shard.manifest.database_name),
             self._pool,
             shard,
             max_file_bytes=self._settings.max_file_bytes,
-            on_batch=lambda: self._tell_progress(shard.manifest),
+            on_batch=lambda read_bytes: self._tell_batch(shard.manifest, read_bytes),
         )
-        self._metrics.shard(time.monotonic() - began, read_bytes)
+        self._metrics.shard(time.monotonic() - began)
 
-    async def _tell_progress(self, manifest: Manifest) -> None:
+    async def _tell_batch(self, manifest: Manifest, read_bytes: int) -> None:
+        self._metrics.batch(read_bytes)
         now = time.monotonic()
         if now - self._progress_told.get(manifest.job_id, 0) >= PROGRESS_SECONDS:
             self._progress_told[manifest.job_id] = now

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final
 
-from opentelemetry import trace
+from opentelemetry import baggage, trace
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, Status, StatusCode
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -14,10 +15,14 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from activities.errors import application_error, worker_lost
 from verdex.contracts import project_of
+from verdex.storage.statements import summed
 from verdex.telemetry import bind
 
 HEARTBEAT_SECONDS: Final = 0.5
 """Also how soon an activity hears that its job was cancelled."""
+
+ATTEMPT: Final = "verdex.attempt"
+"""The number of the attempt, as the baggage that a workflow sends along and as an attribute of the span."""
 
 _logger = logging.getLogger(__name__)
 _tracer = trace.get_tracer(__name__)
@@ -34,45 +39,56 @@ class ActivityEnvironment(Interceptor):
 class _Environment(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002, ANN401
         info = activity.info()
+        project_id = project_of(info.workflow_id or "")
         ids: dict[str, str | int | None] = {
-            "job_id": info.workflow_run_id,
-            "project_id": project_of(info.workflow_id or ""),
+            "job_id": info.workflow_run_id if project_id else None,
+            "project_id": project_id,
             "workflow_id": info.workflow_id,
             "activity": info.activity_type,
-            "attempt": info.attempt,
+            "attempt": _attempt(info),
         }
-        with bind(**ids), _span(info, ids) as span:
+        with bind(**ids), _span(info, ids) as span, summed():
             try:
                 async with _heartbeats():
                     return await self.next.execute_activity(input)
             except ApplicationError as error:
-                _record(span, error, error.message)
+                _record(span, error, error)
                 raise
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as error:
                 if not _is_cancelled_by_shutdown():
                     raise
-                lost = worker_lost("the worker was shut down")
-                _record(span, lost, lost.message)
+                lost = worker_lost("the worker was shut down").with_traceback(error.__traceback__)
+                _record(span, lost, lost)
                 raise lost from None
             except Exception as error:
                 failure = application_error(error)
                 _logger.warning("step failed", exc_info=error, extra={"error": failure.message})
-                _record(span, error, failure.message)
+                _record(span, error, failure)
                 raise failure from error
 
 
+def _attempt(info: activity.Info) -> int:
+    """A workflow that tries again itself sends the number along; what Temporal counts begins anew then."""
+    sent = str(baggage.get_baggage(ATTEMPT) or "")
+    return max(info.attempt, int(sent) if sent.isdecimal() else 1)
+
+
 def _span(info: activity.Info, ids: Mapping[str, str | int | None]) -> AbstractContextManager[Span]:
-    """The attempt is the one attribute that tells nothing as long as it is the first."""
-    told = ids.keys() - ({"activity"} if info.attempt > 1 else {"activity", "attempt"})
-    attributes = {f"verdex.{name}": value for name in sorted(told) if (value := ids[name]) is not None}
+    """Of the steps of a job: what schedules run every few seconds would crowd out the traces of jobs."""
+    if not trace.get_current_span().get_span_context().is_valid:
+        return nullcontext(trace.INVALID_SPAN)
+    told = sorted(ids.keys() - {"activity"})
+    attributes = {f"verdex.{name}": value for name in told if (value := ids[name]) is not None}
     return _tracer.start_as_current_span(
         info.activity_type, attributes=attributes, record_exception=False, set_status_on_exception=False
     )
 
 
-def _record(span: Span, error: Exception, message: str) -> None:
+def _record(span: Span, error: Exception, failure: ApplicationError) -> None:
+    """The error with its traceback and causes, under the name that the row of the job gives it."""
+    span.set_attribute(ERROR_TYPE, failure.type or type(error).__name__)
     span.record_exception(error)
-    span.set_status(Status(StatusCode.ERROR, message))
+    span.set_status(Status(StatusCode.ERROR, failure.message))
 
 
 def _is_cancelled_by_shutdown() -> bool:

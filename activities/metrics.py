@@ -39,10 +39,13 @@ class WorkMetrics:
         self._read.add(0)
         meter.create_gauge("verdex_build_info", "1, with the version of this worker.").set(1, {"version": __version__})
 
-    def shard(self, seconds: float, read_bytes: int) -> None:
+    def batch(self, read_bytes: int) -> None:
+        """A part of a shard was indexed."""
+        self._read.add(read_bytes)
+
+    def shard(self, seconds: float) -> None:
         """A shard was indexed."""
         self._shard.record(seconds)
-        self._read.add(read_bytes)
 
 
 class EndMetrics:

@@ -21,7 +21,7 @@ from verdex.reconcile import LAST_REVISION
 from verdex.storage.database import Database
 from verdex.storage.observation import Ended, Observation
 from verdex.storage.registry import Registry
-from verdex.temporal_jobs import TemporalJobs
+from verdex.temporal.jobs import TemporalJobs
 
 INTERVAL_SECONDS: Final = 10.0
 READ_SECONDS: Final = 30.0

@@ -1,6 +1,7 @@
 """A real PostgreSQL server and a real Temporal server for the whole run; databases and a task queue for each test."""
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -13,9 +14,9 @@ import asyncpg
 import pytest
 from temporalio.client import Client
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from verdex import temporal
 from verdex.client import Verdex
 from verdex.indexing.pool import ChunkPool
 from verdex.local.postgres import Postgres
@@ -24,6 +25,7 @@ from verdex.settings import Settings
 from verdex.storage.database import Server
 from verdex.storage.migrations import migrate
 from verdex.telemetry import Tracing, set_up_tracing
+from verdex.temporal import search_attributes
 from worker import build_worker
 
 DEADLINE = 30.0
@@ -37,6 +39,12 @@ def _no_settings_of_the_developer() -> Iterator[None]:
     }
     yield
     os.environ.update(kept)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_line_is_logged_by_the_garbage_collector() -> None:
+    """As in a worker. Its traceback, formatted in the middle of the parser of Python, makes that raise SystemError."""
+    logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -76,11 +84,12 @@ def tracing(short_directory: Path) -> Iterator[Tracing]:
 async def temporal_environment(tracing: Tracing) -> AsyncIterator[WorkflowEnvironment]:
     environment = await WorkflowEnvironment.start_local(
         dev_server_existing_path=program(),
-        data_converter=pydantic_data_converter,
+        data_converter=temporal.DATA_CONVERTER,
         plugins=[OpenTelemetryPlugin()],
         dev_server_log_level="error",
     )
     async with environment:
+        await search_attributes.register(environment.client)
         yield environment
 
 

@@ -6,13 +6,13 @@ from contextlib import suppress
 from datetime import timedelta
 from operator import attrgetter
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from opentelemetry import trace
 from pydantic import ValidationError
-from temporalio.client import Client, WorkflowFailureError
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
 from verdex import temporal
@@ -45,7 +45,8 @@ from verdex.storage.database import Server
 from verdex.storage.manifests import Manifests
 from verdex.storage.projects import Projects
 from verdex.storage.registry import Registry, Repository
-from verdex.temporal_jobs import STARTER, TemporalJobs
+from verdex.temporal import search_attributes, web_ui
+from verdex.temporal.jobs import STARTER, TemporalJobs
 from verdex.verify import verify
 
 NO_POLLER: Final = "no worker is polling"
@@ -123,23 +124,35 @@ class Verdex:
         return any(absence.is_certain for absence in found.values())
 
     async def _start(self, request: IndexRequest) -> Started:
-        workflow_id, starter = index_workflow_id(request.project_id, request.repo_path), uuid4().hex
+        starter = uuid4().hex
         with _tracer.start_as_current_span("start job", kind=trace.SpanKind.PRODUCER), temporal.translated():
-            handle = await self._client.start_workflow(
-                INDEX_REPOSITORY,
-                request,
-                id=workflow_id,
-                task_queue=self._settings.task_queue,
-                task_timeout=TASK_TIMEOUT,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                static_summary=f"Index {request.repo_path[-40:]}",
-                memo={STARTER: starter},
-                rpc_timeout=temporal.RPC_TIMEOUT,
-            )
+            try:
+                handle = await self._start_workflow(request, starter, search_attributes.at_start(request))
+            except RPCError as error:
+                if not search_attributes.are_refused(error):
+                    raise
+                handle = await self._start_workflow(request, starter, TypedSearchAttributes.empty)
         job_id = handle.first_execution_run_id or ""
-        found = await self._temporal.starter(workflow_id, job_id)
-        return Started(job_id, workflow_id, already_running=found != starter)
+        found = await self._temporal.starter(handle.id, job_id)
+        return Started(job_id, handle.id, already_running=found != starter)
+
+    async def _start_workflow(
+        self, request: IndexRequest, starter: str, attributes: TypedSearchAttributes
+    ) -> WorkflowHandle[Any, Any]:
+        return await self._client.start_workflow(
+            INDEX_REPOSITORY,
+            request,
+            id=index_workflow_id(request.project_id, request.repo_path),
+            task_queue=self._settings.task_queue,
+            task_timeout=TASK_TIMEOUT,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            static_summary=web_ui.summary(request),
+            static_details=web_ui.details(request),
+            search_attributes=attributes,
+            memo={STARTER: starter},
+            rpc_timeout=temporal.RPC_TIMEOUT,
+        )
 
     async def _has_ended(self, job_id: str) -> bool:
         """Whether the row is terminal: the workflow closes a moment later, and until then it is found as running."""

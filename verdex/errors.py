@@ -38,6 +38,10 @@ class SchemaMissing(DatabaseUnavailable):
     """No worker has set up the database yet, or it is being restored."""
 
 
+class ParserUnavailable(TransientError):
+    """The processes of a worker that parse cannot be started."""
+
+
 class TemporalUnavailable(TransientError):
     """The Temporal service does not answer."""
 

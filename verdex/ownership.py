@@ -6,7 +6,7 @@ from verdex.errors import SettingsError
 from verdex.storage import namespaces
 from verdex.storage.database import Database
 from verdex.storage.namespaces import Namespace
-from verdex.temporal_jobs import TemporalJobs
+from verdex.temporal.jobs import TemporalJobs
 
 _IF_LOST: Final = (
     "If the first one is lost or left for good, run this in the registry, and what it ran is ended as lost: "

@@ -1,6 +1,7 @@
 """Rows whose workflow is gone: no job outlives its workflow, whatever closed it."""
 
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -14,7 +15,8 @@ from verdex.storage import publish, retention
 from verdex.storage.database import Server
 from verdex.storage.projects import database_name
 from verdex.storage.registry import Registry
-from verdex.temporal_jobs import TemporalJobs
+from verdex.telemetry.redaction import redact
+from verdex.temporal.jobs import TemporalJobs
 
 LAST_REVISION: Final = 2**31 - 1
 LATELY: Final = timedelta(hours=1)
@@ -100,7 +102,11 @@ class Reconciler:
         except (TemporalUnavailable, SettingsError):
             raise
         except Exception:
-            _logger.exception("job cannot be reconciled", extra={"job_id": job.job_id, "project_id": job.project_id})
+            _logger.warning(  # an ERROR line stands for a job that failed, and this one is tried again
+                "job cannot be reconciled",
+                exc_info=True,
+                extra={"job_id": job.job_id, "project_id": job.project_id},
+            )
             return False
 
     async def reconcile(self, job: Job) -> bool:
@@ -144,7 +150,7 @@ class Reconciler:
     async def _wait(self, job: Job, cause: _Cause, error: Exception) -> None:
         """Say what holds up the end of a job: that it runs would be a lie, and how it ended is not known."""
         waiting = f'waiting for database "{database_name(job.project_id)}" to settle what was published: {error}'
-        message = f"{cause.message}; {waiting}"
+        message = redact(f"{cause.message}; {waiting}")
         record = JobRecord(
             identity=_identity(job),
             revision=_revision_now(),
@@ -169,14 +175,8 @@ class Reconciler:
             completed_at=max(closed_at, started_at),
             result=result,
         )
-        try:
+        with suppress(JobConflict):  # somebody else ended it at the same moment
             await self._registry.record(record)
-        except JobConflict:
-            return  # somebody else ended it at the same moment
-        _logger.error(
-            "job ended by reconciliation",
-            extra={"job_id": job.job_id, "project_id": job.project_id, "status": status, "error": message},
-        )
 
 
 def _verdict(cause: _Cause, published: IndexResult | None) -> tuple[JobStatus, IndexResult | None, str]:

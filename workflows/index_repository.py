@@ -10,17 +10,21 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from workflows import policies
+from workflows.display import Display
 from workflows.row import JobRow, uninterrupted
 from workflows.steps import Failure, StepFailed, Steps
 
 with workflow.unsafe.imports_passed_through():
     from opentelemetry import trace
+    from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
+    from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE, EXCEPTION_TYPE
     from opentelemetry.trace import Span, Status, StatusCode
 
     from activities.indexing import IndexingActivities
     from verdex.contracts import (
         INDEX_REPOSITORY,
         JOB_STATE_QUERY,
+        Counts,
         IndexRequest,
         IndexResult,
         JobIdentity,
@@ -30,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
         Shard,
     )
     from verdex.errors import JobReset
+    from verdex.telemetry.steps import RESULT
 
 _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
 """Of the workflow itself, or malformed input: they would be tried again for ever, and the job would look as if it ran.
@@ -68,7 +73,9 @@ class IndexRepository:
                 with suppress(ActivityError):  # as in `_record_failure`
                     await row.end("cancelled", None, "cancelled on request")
                 raise asyncio.CancelledError
-            return await _conclude(row, result)
+            result = await _conclude(row, result)
+            span.set_attributes(_told(result))
+            return result
 
     async def _outcome(self, row: JobRow, steps: Steps) -> IndexResult | None:
         """The result of the job, whatever happens; None if it was cancelled."""
@@ -87,7 +94,8 @@ class IndexRepository:
         row.enter("scan")
         scan = await steps.run(IndexingActivities.scan, job, policies.SCAN)
         row.enter("index", files_total=scan.files_total)
-        await _index_shards(steps, scan)
+        row.display.planned(len(scan.shards))
+        await _index_shards(steps, scan, row.display)
         row.enter("publish")
         return await self._publish(steps, scan.manifest)
 
@@ -114,7 +122,7 @@ class IndexRepository:
         return IndexResult(status="failed", errors=[str(reset)], error_type=type(reset).__name__)
 
 
-async def _index_shards(steps: Steps, scan: Scan) -> None:
+async def _index_shards(steps: Steps, scan: Scan, display: Display) -> None:
     """Index the shards, a bounded number at a time; the first that fails for good ends the others."""
     window = asyncio.Semaphore(policies.CONCURRENT_SHARDS)
 
@@ -122,6 +130,7 @@ async def _index_shards(steps: Steps, scan: Scan) -> None:
         async with window:
             shard = Shard(manifest=scan.manifest, shard=number)
             await steps.run(IndexingActivities.index_shard, shard, policies.INDEX_SHARD, summary=f"shard {number}")
+        display.shard_done()
 
     tasks = [asyncio.create_task(index(number)) for number in scan.shards]
     try:
@@ -181,6 +190,13 @@ def _trace_id(span: Span) -> str | None:
     return trace.format_trace_id(context.trace_id) if context.is_valid else None
 
 
+def _told(result: IndexResult) -> dict[str, str | int]:
+    """What the span of a job that is completed says of it, and so why a result is partial."""
+    counts = {name: getattr(result, name) for name in Counts.model_fields}
+    error = {"error_message": result.error_message} if result.error_message else {}
+    return {f"{RESULT}{name}": value for name, value in {"status": result.status, **counts, **error}.items()}
+
+
 @contextmanager
 def _span(request: IndexRequest) -> Iterator[Span]:
     """The span of the job; its error is that of the job."""
@@ -197,10 +213,12 @@ def _span(request: IndexRequest) -> Iterator[Span]:
             yield span
         except Exception as error:
             failure = Failure.of(error)
-            told = {"exception.type": failure.error_type, "exception.message": failure.message}
+            told = {EXCEPTION_TYPE: failure.error_type, EXCEPTION_MESSAGE: failure.message}
             span.record_exception(error, told)
+            span.set_attribute(ERROR_TYPE, failure.error_type)
             span.set_status(Status(StatusCode.ERROR, failure.message))
             raise
         except asyncio.CancelledError:
+            span.set_attribute(ERROR_TYPE, "cancelled")
             span.set_status(Status(StatusCode.ERROR, "cancelled"))
             raise

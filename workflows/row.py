@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from temporalio import workflow
 
 from workflows import policies
+from workflows.display import Display
 
 with workflow.unsafe.imports_passed_through():
     from activities.registry import RegistryActivities
@@ -34,6 +35,7 @@ class JobRow:
         """Nothing is written before `begin`."""
         self.identity = identity
         self.state = JobState()
+        self.display = Display()
         self._started_at = started_at
         self._revision = 0
         self._blocks: dict[str, tuple[str, int]] = {}
@@ -44,6 +46,7 @@ class JobRow:
     async def begin(self) -> None:
         """Record the job as running."""
         self.state = JobState(status="running", phase="preflight")
+        self.display.show(self.state)
         await asyncio.shield(self._sync())
 
     def enter(self, phase: Phase, **changes: Any) -> None:  # noqa: ANN401
@@ -69,6 +72,7 @@ class JobRow:
         state = JobState(status=status, phase=self.state.phase, status_message=message)
         await uninterrupted(self._write(state, workflow.now(), result))
         self.state = state
+        self.display.show(state, result)
 
     def _show_blocks(self) -> None:
         reason, attempt = next(iter(self._blocks.values()), (None, 1))
@@ -76,6 +80,7 @@ class JobRow:
 
     def _change(self, **changes: Any) -> None:  # noqa: ANN401
         self.state = self.state.model_copy(update=changes)
+        self.display.show(self.state)
         if self._syncing is None or self._syncing.done():
             self._syncing = asyncio.create_task(self._sync())
 

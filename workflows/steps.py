@@ -10,6 +10,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from workflows import policies
+from workflows.attempts import Attempt
 from workflows.policies import StepPolicy
 from workflows.row import JobRow
 
@@ -34,7 +35,7 @@ class Failure(Model):
             case ApplicationError(details=[kind, *_]):
                 return cls(kind=kind, error_type=error.type or "Error", message=error.message)
             case ApplicationError():
-                return cls(kind="bug", error_type=error.type or "Error", message=str(error))
+                return cls(kind="bug", error_type=error.type or "Error", message=error.message)
             case exceptions.TimeoutError():
                 return cls(kind="lost", error_type="WorkerLost", message=f"the worker did not answer: {error.message}")
             case _:
@@ -75,8 +76,9 @@ class Steps:
         name = f"{activity.__name__} {summary or ''}"
         held_up_since = None
         for attempt in count(1):
-            try:
-                result = await workflow.execute_activity_method(
+            traced = Attempt(activity.__name__, argument, attempt)
+            with traced.numbered():
+                running = workflow.start_activity_method(
                     activity,
                     argument,
                     start_to_close_timeout=policy.timeout,
@@ -84,11 +86,15 @@ class Steps:
                     retry_policy=retry,
                     summary=summary,
                 )
+            try:
+                result = await running
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
                 held_up_since = held_up_since or workflow.now()
                 failure = Failure.of(error.cause)
+                if isinstance(error.cause, exceptions.TimeoutError):
+                    traced.lost(failure.error_type, failure.message)
                 pause = policy.pause(failure.kind, attempt, workflow.now() - held_up_since, self._blocked_limit)
                 if pause is None:
                     raise StepFailed(failure) from error

@@ -7,6 +7,14 @@ import pytest
 from verdex.contracts import Job
 
 
+@pytest.fixture(autouse=True)
+def _no_wishes_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests see the colours that a terminal gets by default, whatever the shell has set."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+
 @pytest.fixture(scope="session")
 def job() -> Callable[..., Job]:
     """Makes a job that was asked for and started just now."""

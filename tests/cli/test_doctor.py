@@ -2,13 +2,17 @@ from datetime import timedelta
 
 import click
 import pytest
+from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.client import Client
 
+from tests.conftest import Eventually
+from verdex import temporal
 from verdex.cli.stack import _line
 from verdex.local.doctor import _home, examine_services
 from verdex.local.findings import Finding, bad, clock, size, well, worrying
 from verdex.settings import Settings
 from verdex.storage.database import Server
+from verdex.storage.migrations import newest
 from verdex.storage.projects import Projects
 
 
@@ -47,6 +51,17 @@ def environment(client: Client, settings: Settings) -> dict[str, str]:
         "TEMPORAL_ADDRESS": client.service_client.config.target_host,
         "TEMPORAL_NAMESPACE": client.namespace,
     }
+
+
+@pytest.fixture
+async def worker(worker: None, client: Client, settings: Settings, eventually: Eventually) -> None:
+    """It takes workflows and activities by now."""
+
+    async def polls() -> bool:
+        kinds = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+        return all([await temporal.pollers(client, settings.task_queue, kind) for kind in kinds])
+
+    await eventually(polls)
 
 
 async def found(environment: dict[str, str], settings: Settings) -> dict[str, Finding]:
@@ -108,7 +123,7 @@ async def test_a_database_of_no_project_is_a_leftover(environment, settings, ser
 async def test_without_a_worker_and_without_a_schema_it_says_what_to_do(environment, settings):
     findings = await found(environment, settings)
     assert findings["workers"].advice == "start a worker: verdex worker"
-    assert (findings["registry"].ok, findings["registry"].found) == (False, "schema version 0 of 4")
+    assert (findings["registry"].ok, findings["registry"].found) == (False, f"schema version 0 of {newest('registry')}")
 
 
 async def test_a_server_that_does_not_answer_is_one_finding(environment, settings):

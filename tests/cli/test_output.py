@@ -111,3 +111,29 @@ def test_a_time_of_today_is_short_and_one_long_ago_has_its_year():
 def test_how_long_ago_something_was_stands_beside_its_time(seconds, told):
     time = datetime.now(UTC) - timedelta(seconds=seconds)
     assert output.time_ago(time) == f"{output.local_time(time)} ({told})"
+
+
+def test_no_color_leaves_what_is_no_colour(monkeypatch):
+    assert output.styled("x", colour="red", bold=True) == "\x1b[31m\x1b[1mx\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert output.styled("x", colour="red", bold=True) == "\x1b[1mx\x1b[0m"
+    assert output.styled("x", colour="red") == "x"
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted"),
+    [
+        ({}, None),
+        ({"NO_COLOR": "1"}, None),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": ""}, None),
+        ({"TERM": "dumb"}, False),
+        ({"TERM": "dumb", "FORCE_COLOR": "1"}, True),
+    ],
+)
+def test_whether_there_are_escape_codes_is_for_the_terminal_to_say_unless_somebody_does(
+    monkeypatch, environment, wanted
+):
+    for name, given in environment.items():
+        monkeypatch.setenv(name, given)
+    assert output.wants_styles() is wanted

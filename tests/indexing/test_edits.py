@@ -220,7 +220,7 @@ def outcome(content: Content) -> str:
     return "skipped" if len(content) > LIMIT or b"\0" in content or not content.strip() else "indexed"
 
 
-async def nothing() -> None:
+async def nothing(_: int) -> None:
     return
 
 

@@ -14,7 +14,7 @@ from verdex.storage.migrations import Kind, migrate, newest, version
 
 KINDS = get_args(Kind)
 TABLES = {
-    "registry": {"projects", "indexing_jobs", "job_events", "removed_jobs", "temporal_namespace"},
+    "registry": {"projects", "indexing_jobs", "job_events", "removed_jobs", "temporal_namespace", "untold_ends"},
     "project": {"repositories", "manifests", "files", "blobs", "chunks"},
 }
 

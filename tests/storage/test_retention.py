@@ -347,7 +347,7 @@ async def test_a_blob_that_is_collected_in_the_middle_of_a_batch_is_made_anew(
             )
         return await Tree(project).publish(scan.manifest)
 
-    async def nothing() -> None:
+    async def nothing(_: int) -> None:
         return
 
     one, two = repository / "package" / "one.py", repository / "package" / "two.py"

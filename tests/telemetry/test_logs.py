@@ -7,14 +7,14 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextvars import copy_context
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from temporalio import activity
 from temporalio.testing import ActivityEnvironment
 
-from verdex.telemetry.logs import bind, redact, set_up_logging
+from verdex.telemetry import bind, redact, set_up_logging
 
 log = logging.getLogger("verdex.tests")
 
@@ -136,7 +136,7 @@ def test_the_fields_of_temporals_loggers_are_flat_and_not_repeated_in_the_messag
         (line,) = lines.json()
         assert line["message"] == "slow"
         assert (line["workflow_id"], line["run_id"], line["attempt"]) == ("test", "test-run", 1)
-        assert line["activity_type"] == "unknown"
+        assert line["activity"] == "unknown"
         assert "temporal_activity" not in line
     else:
         assert " temporalio.activity: slow workflow_id=test " in lines.text()
@@ -212,3 +212,101 @@ def test_a_password_reaches_no_part_of_a_line(lines: Lines, as_json: bool) -> No
 )
 def test_passwords_are_replaced_and_nothing_else(text: str, redacted: str) -> None:
     assert redact(text) == redacted
+
+
+class Unshowable(Exception):
+    """Its text cannot be made."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+ODD: dict[str, Any] = {
+    "newlines": "a\nb\r\nc\x0bd\x0ce\x1cf\x85g\u2028h\u2029i\0",
+    "surrogate": "caf\udce9",
+    "unshowable": Unshowable(),
+    "inside": [{Unshowable(): Unshowable()}],
+    "numbers": [float("nan"), float("inf"), 10**5000, True, 1.5],
+    "bytes": b"\xff",
+    "many": list(range(1_000_000)),
+    "long": "x" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_each_line_is_json_of_a_bounded_size_whatever_is_logged(lines: Lines, name: str) -> None:
+    set_up_logging(json=True, stream=lines.stream)
+    log.warning("odd: %s", ODD[name], extra={"odd": ODD[name]})
+    assert len(lines.text().splitlines()) == 1
+    json.loads(lines.text(), parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+    assert len(lines.text()) < 20_000
+
+
+def test_a_field_that_holds_itself_is_cut_off(json_lines: Lines) -> None:
+    endless: dict[str, Any] = {}
+    endless["more"] = endless
+    log.info("deep", extra={"endless": endless})
+    assert len(json_lines.text()) < 1_000
+    assert json_lines.json()[0]["endless"]["more"]["more"]
+
+
+def test_a_long_text_keeps_its_begin_and_its_end_and_says_what_is_missing(json_lines: Lines) -> None:
+    log.info("%s", "a" * 100_000 + "b" * 100_000)
+    message = json_lines.json()[0]["message"]
+    assert (message[:4_000], message[-4_000:]) == ("a" * 4_000, "b" * 4_000)
+    assert message[4_000:-4_000] == " … 192,000 characters left out … "
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_arguments_that_do_not_fit_the_message_lose_no_line(lines: Lines, as_json: bool) -> None:
+    set_up_logging(json=as_json, stream=lines.stream)
+    log.warning("only %d of %d", 1)  # noqa: PLE1206
+    log.warning("%d", "no number")
+    log.warning("it was %s", Unshowable())
+    assert len(lines.text().splitlines()) == 3
+    assert "only %d of %d" in lines.text()
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_an_exception_without_a_text_has_a_line(lines: Lines, as_json: bool) -> None:
+    set_up_logging(json=as_json, stream=lines.stream)
+    try:
+        raise Unshowable
+    except Unshowable:
+        log.exception("failed")
+    assert "Unshowable" in lines.text()
+    assert "Logging error" not in lines.text()
+    if as_json:
+        assert lines.json()[0]["error"] == "<Unshowable that cannot be shown: RuntimeError>"
+
+
+def test_a_person_reads_one_line_an_event_and_no_codes_that_a_terminal_obeys(lines: Lines) -> None:
+    set_up_logging(json=False, stream=lines.stream)
+    log.info(
+        "red \x1b[31m\x9b", extra={"error": "first\nsecond", "job_id": "j", "run_id": "j", "attempt": 1, "x": None}
+    )
+    assert lines.text().endswith("red \\x1b[31m\\x9b error='first\\nsecond' job_id=j\n")
+
+
+def test_a_line_about_another_trace_has_not_the_span_of_this_one(json_lines: Lines) -> None:
+    with TracerProvider().get_tracer("tests").start_as_current_span("step"):
+        log.info("other", extra={"trace_id": "a" * 32})
+    (line,) = json_lines.json()
+    assert line["trace_id"] == "a" * 32
+    assert "span_id" not in line
+
+
+class CoreLog:
+    """As Temporal's core hands them over."""
+
+    message = "poll failed"
+    fields: ClassVar[dict[str, Any]] = {"run_id": "r", "workflow_id": "w", "error": "http://x:s3cret@h"}
+
+
+def test_the_lines_of_temporals_core_have_its_fields(json_lines: Lines) -> None:
+    log.warning("[sdk_core::x] poll failed {'run_id': …}", extra={"temporal_log": CoreLog()})
+    (line,) = json_lines.json()
+    assert (line["message"], line["run_id"], line["workflow_id"]) == ("poll failed", "r", "w")
+    assert line["error"] == "http://***@h"

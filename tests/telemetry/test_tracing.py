@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import TracerProvider
 from temporalio.contrib.opentelemetry import ReplaySafeTracerProvider
 
+from verdex import __version__
 from verdex.telemetry import tracing
 from verdex.telemetry.store import read
 from verdex.telemetry.tracing import Tracing, build_provider, current_trace_id
@@ -192,6 +193,15 @@ def test_the_store_is_written_while_the_process_lives(tmp_path: Path) -> None:
         while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
             threading.Event().wait(0.02)
         assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_span_says_which_process_made_it(tmp_path: Path) -> None:
+    (first,), (second,) = (read(tmp_path, record_a_span(tmp_path)) for _ in range(2))
+    assert first.resource["service.version"] == __version__
+    assert first.resource["process.pid"] == os.getpid()
+    assert {"host.name", "process.runtime.name", "process.runtime.version"} < first.resource.keys()
+    assert first.resource["service.instance.id"] != second.resource["service.instance.id"]
+    assert not [name for name in first.resource if name.startswith("process.command")]
 
 
 def test_a_backend_that_is_down_costs_nothing_but_its_spans(

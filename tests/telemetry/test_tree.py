@@ -153,6 +153,26 @@ def test_many_steps_of_a_kind_that_went_well_are_one_line_and_the_others_stay() 
     assert f"{TIMES}49, the longest 1.00 s" in lines[1]
 
 
+def test_what_is_below_them_is_one_line_for_each_name() -> None:
+    shards = [span("shard", at, at + 1, parent="job", span_id=str(at), shard=at) for at in range(50)]
+    copies = [span("COPY chunks", at, at + 0.5, parent=str(at), span_id=f"copy {at}") for at in range(50)]
+    lines = drawn([span("job", 0, 50), *shards, *copies])
+    assert [line.strip("├└─ ").split("  ")[0] for line in lines] == ["job", "shard", "COPY chunks"]
+    assert f"{TIMES}50, the longest 0.50 s" in lines[2]
+
+
+def test_of_what_the_conventions_tell_of_a_statement_only_the_number_of_rows_is_drawn() -> None:
+    told: dict[str, Any] = {
+        "db.system.name": "postgresql",
+        "db.operation.name": "SELECT",
+        "db.response.returned_rows": 5,
+        "server.address": "db",
+        "error.type": "E",
+    }
+    lines = drawn([span("SELECT files", 0, 1, **told)])
+    assert lines[0].startswith("SELECT files returned_rows=5 ")
+
+
 def test_thousands_of_attempts_are_drawn_in_no_time() -> None:
     spans = [span("job", 0, 9000), *failing("scan", range(9000), "port {} is closed")]
     assert drawn(spans)[2:] == [f"    E {TIMES}9000, last: port 8999 is closed"]

@@ -37,6 +37,7 @@ from verdex.settings import Settings
 from verdex.storage.database import Server
 from verdex.storage.migrations import migrate
 from verdex.telemetry import set_up_tracing
+from verdex.temporal import search_attributes
 
 HISTORIES = Path(__file__).with_name("histories")
 
@@ -181,6 +182,7 @@ async def recorder(directory: Path) -> AsyncIterator[Recorder]:
     )
     address = environment.client.service_client.config.target_host
     client = await temporal.connect(environment={"TEMPORAL_ADDRESS": address})
+    await search_attributes.register(client)
     try:
         async with environment, Server(postgres.url("postgres")) as server:
             await migrate(server.registry, "registry")

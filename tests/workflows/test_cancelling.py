@@ -254,7 +254,7 @@ async def test_what_a_cancelled_job_has_stored_is_not_done_again(
     verdex, run_worker, gate, python_files, finished, cancel, server
 ):
     class FirstBatchOnly(IndexingActivities):
-        async def _tell_progress(self, manifest: Manifest) -> None:
+        async def _tell_batch(self, manifest: Manifest, read_bytes: int) -> None:
             await gate.passed()
 
     root = python_files(40, 240)

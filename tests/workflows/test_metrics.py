@@ -25,8 +25,10 @@ from activities.metrics import BUCKETS, OTHER, EndMetrics
 from activities.observer import Observer
 from verdex import __version__, temporal
 from verdex.contracts import RECONCILE_JOBS
+from verdex.indexing.pool import ChunkPool
+from verdex.indexing.shard import BATCH_FILES
 from verdex.storage.observation import Ended
-from verdex.temporal_jobs import TemporalJobs
+from verdex.temporal.jobs import TemporalJobs
 from worker import build_worker
 
 OBSERVABILITY = Path(__file__).parents[2] / "observability"
@@ -127,6 +129,27 @@ async def test_work_is_measured_in_base_units(story, repository: Path):
         'verdex_job_duration_seconds_count{status="failed"} 2',
         f'verdex_build_info{{version="{__version__}"}} 1',
     } <= set(story)
+
+
+async def test_what_was_read_is_counted_also_of_a_shard_that_breaks_off(
+    measured, server, settings, verdex, tmp_path, finished, address
+):
+    class FirstBatch(ChunkPool):
+        async def chunk(self, sources):
+            if len(sources) < BATCH_FILES:
+                raise RuntimeError("the shard breaks off")
+            return await super().chunk(sources)
+
+    for number in range(BATCH_FILES + 1):
+        (tmp_path / f"{number:02}.py").write_text(f"x = {number:02}\n")
+    pool = FirstBatch(1)
+    async with build_worker(measured, server, pool, settings):
+        job = await finished((await verdex.index(tmp_path)).job_id)
+    pool.close()
+    assert job.status == "failed"
+    lines = served(address)
+    assert value(lines, "verdex_read_bytes_total") == BATCH_FILES * len("x = 00\n")
+    assert not [line for line in lines if line.startswith("verdex_shard_duration_seconds_count")]
 
 
 async def test_the_state_of_jobs_and_repositories_is_that_of_the_registry(story, server):

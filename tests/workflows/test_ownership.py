@@ -15,7 +15,7 @@ from verdex.errors import SettingsError
 from verdex.reconcile import Reconciler
 from verdex.storage.database import Server
 from verdex.storage.namespaces import Namespace, owner
-from verdex.temporal_jobs import TemporalJobs
+from verdex.temporal.jobs import TemporalJobs
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from verdex.client import Verdex
 from verdex.contracts import RECONCILE_JOBS
 from verdex.reconcile import Reconciler
 from verdex.storage.database import Database, Server
-from verdex.temporal_jobs import TemporalJobs
+from verdex.temporal.jobs import TemporalJobs
 
 
 @pytest.fixture

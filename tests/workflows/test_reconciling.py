@@ -33,7 +33,7 @@ from verdex.contracts import (
 from verdex.errors import DatabaseRefused
 from verdex.reconcile import Reconciler
 from verdex.storage.registry import Registry
-from verdex.temporal_jobs import TemporalJobs
+from verdex.temporal.jobs import TemporalJobs
 from worker import RECONCILIATION, _schedule
 
 DELETION_SECONDS = 120

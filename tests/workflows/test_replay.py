@@ -14,12 +14,12 @@ import pytest
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.indexing import IndexingActivities
 from tests.workflows import commands
+from verdex import temporal
 from verdex.contracts import INDEX_REPOSITORY, IndexRequest, IndexResult
 from worker import build_worker
 from workflows import policies
@@ -41,7 +41,7 @@ def options(config):
     """What a replayer is built of, so that it does what the worker does."""
     return {
         "workflows": config["workflows"],
-        "data_converter": pydantic_data_converter,
+        "data_converter": temporal.DATA_CONVERTER,
         "plugins": [OpenTelemetryPlugin()],
         "workflow_runner": config["workflow_runner"],
     }
@@ -127,7 +127,7 @@ class PublishesTooEarly(IndexRepository):
         row.enter("scan")
         scan = await steps.run(IndexingActivities.scan, row.identity, policies.SCAN)
         result = await self._publish(steps, scan.manifest)
-        await _index_shards(steps, scan)
+        await _index_shards(steps, scan, row.display)
         return result
 
 

@@ -1,15 +1,24 @@
-"""Processes that cut texts into chunks: parsing is bound by the processor, and threads do not help it."""
+"""Processes that cut texts into chunks: parsing is bound by the processor, and threads do not help it.
+
+What is logged there comes back with the chunks and is logged here, where it is known for which job.
+"""
 
 import asyncio
+import logging
 import os
+import pickle
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from logging.handlers import QueueHandler
 from multiprocessing import connection, get_context, parent_process
-from typing import NamedTuple
+from queue import SimpleQueue
+from typing import Final, NamedTuple
 
+from verdex.errors import ParserUnavailable
 from verdex.indexing.chunking import Chunk, chunk
 
 
@@ -24,6 +33,30 @@ class ParserCrashed(Exception):
     """The process that parsed a text died of it."""
 
 
+class _Chunked(NamedTuple):
+    chunks: list[list[Chunk]]
+    logged: list[logging.LogRecord]
+
+
+_QUIET: Final = "ignore:resource_tracker:UserWarning"
+"""For the process that clears up after a worker which was killed: it would complain in the log, and not in JSON."""
+_logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
+"""In a process of the pool: what it logged since its last answer."""
+
+
+class _Keep(QueueHandler):
+    """Keeps records in a form in which they can be sent; one that cannot must not hold back the chunks."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        try:
+            prepared: logging.LogRecord = super().prepare(record)
+            pickle.dumps(prepared)
+        except Exception:  # noqa: BLE001  (whatever somebody put into it)
+            told = {name: getattr(record, name) for name in ("name", "levelno", "levelname", "created", "msecs")}
+            return logging.makeLogRecord({**told, "msg": "a line that cannot be sent"})
+        return prepared
+
+
 class ChunkPool:
     """A pool of processes that survives a text which kills its parser."""
 
@@ -33,7 +66,11 @@ class ChunkPool:
         self._executor = _start(processes)
 
     async def chunk(self, sources: Sequence[Source]) -> list[list[Chunk] | ParserCrashed]:
-        """The chunks of each text, in order; `ParserCrashed` in place of those of a text that kills its parser."""
+        """The chunks of each text, in order; `ParserCrashed` in place of those of a text that kills its parser.
+
+        Raises:
+            ParserUnavailable: no process can be started, so no text is to blame.
+        """
         executor = self._executor
         try:
             return list(await _run(executor, sources))
@@ -50,32 +87,52 @@ class ChunkPool:
 async def _chunk_apart(sources: Sequence[Source]) -> list[list[Chunk] | ParserCrashed]:
     """One text after the other in a process of their own, to find the one that kills it."""
     results: list[list[Chunk] | ParserCrashed] = []
-    executor = _start(1)
+    executor = await _proven()
     for source in sources:
         try:
             results += await _run(executor, [source])
         except BrokenProcessPool:
             results.append(ParserCrashed("the parser crashed on it"))
-            executor = _start(1)
+            executor = await _proven()
     executor.shutdown(wait=False)
     return results
 
 
+async def _proven() -> ProcessPoolExecutor:
+    """A process that has answered once."""
+    executor = _start(1)
+    try:
+        await _run(executor, [])
+    except BrokenProcessPool:
+        raise ParserUnavailable("the processes that parse cannot be started: is memory short?") from None
+    return executor
+
+
 async def _run(executor: ProcessPoolExecutor, sources: Sequence[Source]) -> list[list[Chunk]]:
-    return await asyncio.get_running_loop().run_in_executor(executor, _chunk_all, sources)
+    chunked = await asyncio.get_running_loop().run_in_executor(executor, _chunk_all, sources)
+    for record in chunked.logged:
+        logging.getLogger(record.name).handle(record)
+    return chunked.chunks
 
 
-def _chunk_all(sources: Sequence[Source]) -> list[list[Chunk]]:
-    return [chunk(source.content, source.language) for source in sources]
+def _chunk_all(sources: Sequence[Source]) -> _Chunked:
+    chunks = [chunk(source.content, source.language) for source in sources]
+    return _Chunked(chunks, [_logged.get() for _ in range(_logged.qsize())])
 
 
 def _start(processes: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_follow_parent)
+    if _QUIET not in sys.warnoptions:
+        sys.warnoptions.append(_QUIET)
+    return ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=_begin, initargs=(logging.getLogger().getEffectiveLevel(),)
+    )
 
 
-def _follow_parent() -> None:
-    """End with the owner of the pool: if that is killed, nobody else would; and leave Ctrl-C to it."""
+def _begin(level: int) -> None:
+    """End with the owner of the pool: if that is killed, nobody else would; and leave Ctrl-C and logs to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=level, format="%(message)s", handlers=[_Keep(_logged)], force=True)
+    logging.captureWarnings(capture=True)
     parent = parent_process()
     assert parent is not None  # noqa: S101  (this runs in a child)
     threading.Thread(target=_exit_after, args=(parent.sentinel,), daemon=True).start()

@@ -44,24 +44,23 @@ async def index_shard(
     shard: Shard,
     *,
     max_file_bytes: int,
-    on_batch: Callable[[], Awaitable[None]],
-) -> int:
-    """Give every file of the shard an outcome; the bytes of text that were read for it.
+    on_batch: Callable[[int], Awaitable[None]],
+) -> None:
+    """Give every file of the shard an outcome.
 
-    Each batch is one transaction; what is stored stays if this breaks off. `on_batch` is awaited after each batch.
+    Each batch is one transaction; what is stored stays if this breaks off. `on_batch` is awaited after each batch, with
+    the bytes of text that were read for it.
 
     Raises:
         RepositoryError: the tree is gone as a whole.
         DatabaseUnavailable, …: see `verdex.errors`; never for what is wrong with one file.
     """
-    manifest, read_bytes = shard.manifest, 0
+    manifest = shard.manifest
     left = await Manifests(database).files_left(manifest.manifest_id, shard.shard)
     for batch in _batches(left):
         files = await asyncio.to_thread(_read_all, to_path(manifest.repo_path), batch, max_file_bytes)
         await _store(database, pool, manifest.manifest_id, files)
-        await on_batch()
-        read_bytes += sum(file.size for file in files if isinstance(file, ReadFile))
-    return read_bytes
+        await on_batch(sum(file.size for file in files if isinstance(file, ReadFile)))
 
 
 def _batches(files: Iterable[FileToIndex]) -> Iterator[list[FileToIndex]]:

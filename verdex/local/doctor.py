@@ -23,7 +23,7 @@ from verdex.ownership import examine_ownership
 from verdex.settings import MIB, Settings
 from verdex.storage.database import Server
 from verdex.telemetry import redact
-from verdex.temporal_jobs import TemporalJobs
+from verdex.temporal.jobs import TemporalJobs
 
 DISK_NEEDED: Final = 1024 * MIB
 OLD_SECONDS: Final = 3600

@@ -18,6 +18,7 @@ from temporalio.service import RPCError
 
 from verdex import temporal
 from verdex.local.findings import Finding, bad, clock, some, well, worrying
+from verdex.temporal import search_attributes
 
 _POLL: Final = timedelta(seconds=10)
 _PROBES: Final = 20
@@ -42,11 +43,26 @@ async def examine_temporal(environment: Mapping[str, str], task_queue: str) -> l
             await temporal.pollers(client, task_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
         )
         ahead = await _temporal_ahead(client)
+        lacking = await _lacking(client)
     return [
         well("Temporal", f"{system.server_version}, namespace {client.namespace}"),
         _polled(pollers, task_queue, ahead or timedelta()),
         *([] if ahead is None else [clock("Temporal", ahead)]),
+        *([_unsearchable(client.namespace, lacking)] if lacking else []),
     ]
+
+
+async def _lacking(client: Client) -> list[str]:
+    """The search attributes that the namespace lacks, where the service tells."""
+    try:
+        return await search_attributes.missing(client)
+    except RPCError:
+        return []
+
+
+def _unsearchable(namespace: str, lacking: Sequence[str]) -> Finding:
+    told = f"the namespace {namespace} lacks {', '.join(lacking)}, so jobs cannot be found by them in the Web UI"
+    return worrying("search attributes", told, "verdex up registers them, or elsewhere: temporal/setup-namespace.sh")
 
 
 def _polled(pollers: _Pollers, task_queue: str, ahead: timedelta) -> Finding:

@@ -7,11 +7,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import asyncpg
+from temporalio.service import RPCError
 
 from verdex import __version__, temporal
 from verdex.contracts import DEFAULT_TASK_QUEUE
@@ -19,12 +20,14 @@ from verdex.errors import StackDown, StackError, TransientError
 from verdex.local.postgres import ROLE, Postgres
 from verdex.local.process import BackgroundProcess
 from verdex.local.temporal_server import TemporalServer
+from verdex.temporal import search_attributes
 
 WORKER_COMMAND: Final = (sys.executable, "-P", "-m", "worker")  # -P: not a worker.py of the current directory
 WORKER_START_SECONDS: Final = 60
 WORKER_STOP_SECONDS: Final = 15
 
-_PLACES: Final = ("VERDEX_HOME", "VERDEX_DATABASE_URL")
+_OF_COMMANDS: Final = ("VERDEX_HOME", "VERDEX_DATABASE_URL", "VERDEX_UI_URL", "VERDEX_TRACE_URL")
+"""Variables that change nothing in a worker of the local stack."""
 
 Say = Callable[[str], None]
 
@@ -117,10 +120,16 @@ class LocalStack:
             if not self.temporal.has_state():
                 asyncio.run(_forget_namespace(self.postgres))
             self.temporal.start(without_temporal(os.environ))
+        asyncio.run(self._register_search_attributes())
         if self.worker.running() is None or (replace_worker and not self._worker_is_current()):
             say("starting the worker" if self.worker.running() is None else "replacing the worker: other settings")
             self.worker.stop(WORKER_STOP_SECONDS)
             self._start_worker()
+
+    async def _register_search_attributes(self) -> None:
+        """Without them jobs run as well, so whatever prevents it is for `doctor` to tell."""
+        with suppress(TransientError, RPCError):
+            await search_attributes.register(await temporal.connect(environment=self.endpoints().environment()))
 
     def _worker_is_current(self) -> bool:
         record = self.worker.running()
@@ -184,11 +193,11 @@ async def _forget_namespace(postgres: Postgres) -> None:
 
 
 def _digest_of_settings() -> str:
-    """Changes with any variable that a worker reads; where the stack is, is not one of them."""
+    """Changes with any variable that a worker reads."""
     settings = sorted(
         (name, value)
         for name, value in os.environ.items()
-        if name.startswith(("VERDEX_", "OTEL_")) and name not in _PLACES
+        if name.startswith(("VERDEX_", "OTEL_")) and name not in _OF_COMMANDS
     )
     return hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
 

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from verdex.errors import PermanentError
 from verdex.storage.database import Connection, Database
+from verdex.storage.statements import statement
 
 
 class BlobKey(NamedTuple):
@@ -35,21 +36,11 @@ async def known(database: Database, manifest_id: int, keys: Iterable[BlobKey]) -
     A manifest that is forced knows only the blobs that were made for it.
     """
     wanted = list(set(keys))
+    arguments = (manifest_id, [key.content_hash for key in wanted], [key.language for key in wanted])
     async with database.connection() as connection:
-        rows = await connection.fetch(
-            """
-            SELECT DISTINCT ON (blobs.content_hash, blobs.language) blobs.content_hash, blobs.language, blobs.id
-            FROM unnest($2::bytea[], $3::text[]) AS wanted (content_hash, language)
-            JOIN blobs USING (content_hash, language)
-            JOIN manifests ON manifests.id = $1
-            WHERE blobs.pipeline_version = manifests.pipeline_version
-              AND (NOT manifests.force_reindex OR blobs.revision = manifests.id)
-            ORDER BY blobs.content_hash, blobs.language, blobs.revision DESC
-            """,
-            manifest_id,
-            [key.content_hash for key in wanted],
-            [key.language for key in wanted],
-        )
+        with statement(connection, "SELECT", "blobs", "manifests") as select:
+            rows = await connection.fetch(_KNOWN, *arguments)
+            select.rows = len(rows)
     return {BlobKey(row["content_hash"], row["language"]): row["id"] for row in rows}
 
 
@@ -75,17 +66,11 @@ async def store(
     """
     keys = sorted(blobs)  # in one order everywhere, so that two jobs cannot wait for each other
     arguments = (manifest_id, [key.content_hash for key in keys], [key.language for key in keys])
-    created = await connection.fetch(_INSERT, *arguments)
+    with statement(connection, "INSERT", "blobs") as insert:
+        created = await connection.fetch(_INSERT, *arguments)
+        insert.rows = len(created)
     ids = {BlobKey(row["content_hash"], row["language"]): row["id"] for row in created}
-    await connection.copy_records_to_table(
-        "chunks",
-        records=[
-            (blob_id, ordinal, chunk.start_line, chunk.end_line, chunk.kind, chunk.symbol, chunk.content)
-            for key, blob_id in ids.items()
-            for ordinal, chunk in enumerate(blobs[key])
-        ],
-        columns=["blob_id", "ordinal", "start_line", "end_line", "kind", "symbol", "content"],
-    )
+    await _copy_chunks(connection, {blob_id: blobs[key] for key, blob_id in ids.items()})
     if len(ids) < len(keys):
         found = await connection.fetch(_FIND, *arguments)
         ids = {BlobKey(row["content_hash"], row["language"]): row["id"] for row in found}
@@ -94,6 +79,26 @@ async def store(
     return ids
 
 
+async def _copy_chunks(connection: Connection, chunks: Mapping[int, Sequence[ChunkRow]]) -> None:
+    columns = ["blob_id", "ordinal", "start_line", "end_line", "kind", "symbol", "content"]
+    records = [
+        (blob_id, ordinal, chunk.start_line, chunk.end_line, chunk.kind, chunk.symbol, chunk.content)
+        for blob_id, of_blob in chunks.items()
+        for ordinal, chunk in enumerate(of_blob)
+    ]
+    with statement(connection, "COPY", "chunks") as copy:
+        copy.completed(await connection.copy_records_to_table("chunks", records=records, columns=columns))
+
+
+_KNOWN = """
+SELECT DISTINCT ON (blobs.content_hash, blobs.language) blobs.content_hash, blobs.language, blobs.id
+FROM unnest($2::bytea[], $3::text[]) AS wanted (content_hash, language)
+JOIN blobs USING (content_hash, language)
+JOIN manifests ON manifests.id = $1
+WHERE blobs.pipeline_version = manifests.pipeline_version
+  AND (NOT manifests.force_reindex OR blobs.revision = manifests.id)
+ORDER BY blobs.content_hash, blobs.language, blobs.revision DESC
+"""
 _INSERT = """
 INSERT INTO blobs (content_hash, language, pipeline_version, revision, manifest_id)
 SELECT new.content_hash, new.language, pipeline_version, CASE WHEN force_reindex THEN manifests.id ELSE 0 END, $1

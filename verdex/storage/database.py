@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any, Final, Self, TypeAlias
 
 import asyncpg
@@ -10,6 +10,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from verdex.errors import SettingsError
 from verdex.storage.errors import translated, unreachable
+from verdex.storage.statements import connecting, statement
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
@@ -87,12 +88,14 @@ async def _transaction(connection: Connection) -> AsyncIterator[None]:
     """Who is cancelled does not wait long for a rollback: a connection that does not answer is dropped."""
     breaking_off: asyncio.TimerHandle | None = None
     try:
-        async with connection.transaction():
-            try:
-                yield
-            except asyncio.CancelledError:
-                breaking_off = asyncio.get_running_loop().call_later(CONNECT_TIMEOUT, connection.terminate)
-                raise
+        with ExitStack() as committing:
+            async with connection.transaction():
+                try:
+                    yield
+                except asyncio.CancelledError:
+                    breaking_off = asyncio.get_running_loop().call_later(CONNECT_TIMEOUT, connection.terminate)
+                    raise
+                committing.enter_context(statement(connection, "COMMIT"))
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         if breaking_off is not None:
             raise asyncio.CancelledError from error
@@ -104,7 +107,8 @@ async def _transaction(connection: Connection) -> AsyncIterator[None]:
 
 async def _connect(*arguments: Any, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":  # noqa: ANN401
     try:
-        return await asyncpg.connect(*arguments, **options)
+        with connecting(options.get("database")):
+            return await asyncpg.connect(*arguments, **options)
     except OSError as error:
         raise unreachable(error) from error
     except asyncpg.ClientConfigurationError as error:

@@ -11,6 +11,7 @@ from uuid import UUID
 from verdex.contracts import FileOutcome, Manifest, Outcome
 from verdex.errors import PermanentError
 from verdex.storage.database import Connection, Database
+from verdex.storage.statements import statement
 
 SHARD_BYTES: Final = 4 * 1024 * 1024
 FILE_COST: Final = 8 * 1024
@@ -83,13 +84,17 @@ class Manifests:
         """
         async with self._database.transaction() as connection:
             await connection.execute(_CREATE_SCANNED)
-            await connection.copy_records_to_table(
-                "scanned", records=_numbered(scanned), columns=["ordinal", *ScannedFile._fields]
-            )
-            state = await connection.fetchval(_LOCK_WITH_BASE, manifest_id)
+            with statement(connection, "COPY", "scanned") as copy:  # goes on as long as the tree is being listed
+                columns = ["ordinal", *ScannedFile._fields]
+                copy.completed(
+                    await connection.copy_records_to_table("scanned", records=_numbered(scanned), columns=columns)
+                )
+            with statement(connection, "SELECT", "manifests", "repositories"):
+                state = await connection.fetchval(_LOCK_WITH_BASE, manifest_id)
             _refuse_abandoned(manifest_id, state)
             if state == "open":
-                await connection.execute(_PLAN, manifest_id, SHARD_BYTES, FILE_COST)
+                with statement(connection, "INSERT", "files") as plan:  # reads what is published, and settles that
+                    plan.completed(await connection.execute(_PLAN, manifest_id, SHARD_BYTES, FILE_COST))
                 await connection.execute("UPDATE manifests SET state = 'planned' WHERE id = $1", manifest_id)
 
     async def is_planned(self, manifest_id: int) -> bool:
@@ -145,20 +150,18 @@ class Manifests:
 async def settle(connection: Connection, manifest_id: int, files: Sequence[IndexedFile]) -> None:
     """Write the outcome of files, in the caller's transaction; a file that has one keeps it."""
     columns = list(zip(*files, strict=True)) or [()] * len(IndexedFile._fields)
-    await connection.execute(
-        """
-        UPDATE files
-        SET size = new.size, fingerprint = new.fingerprint, outcome = new.outcome,
-            reason = new.reason, blob_id = new.blob_id
-        FROM unnest($2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[])
-            AS new (ordinal, size, fingerprint, outcome, reason, blob_id)
-        WHERE files.manifest_id = $1 AND files.ordinal = new.ordinal AND files.outcome IS NULL
-        """,
-        manifest_id,
-        *columns,
-    )
+    with statement(connection, "UPDATE", "files") as update:
+        update.completed(await connection.execute(_SETTLE, manifest_id, *columns))
 
 
+_SETTLE: Final = """
+UPDATE files
+SET size = new.size, fingerprint = new.fingerprint, outcome = new.outcome,
+    reason = new.reason, blob_id = new.blob_id
+FROM unnest($2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[])
+    AS new (ordinal, size, fingerprint, outcome, reason, blob_id)
+WHERE files.manifest_id = $1 AND files.ordinal = new.ordinal AND files.outcome IS NULL
+"""
 _CREATE_SCANNED: Final = """
 CREATE TEMPORARY TABLE scanned (
     ordinal integer, path text, size bigint, fingerprint text, outcome text, reason text

@@ -16,6 +16,7 @@ from verdex.errors import (
 )
 from verdex.storage.database import Connection, Database, Server
 from verdex.storage.migrations import migrate
+from verdex.storage.statements import statement
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,54}")
 
@@ -60,7 +61,8 @@ class Projects:
             if taken := await registry.fetchval("SELECT id FROM projects WHERE database_name = $1", name):
                 raise ProjectExists(_taken(project_id, taken, name))
             if not await registry.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
-                await registry.execute(f'CREATE DATABASE "{name}" TEMPLATE template0 ENCODING UTF8')
+                with statement(registry, "CREATE DATABASE"):
+                    await registry.execute(f'CREATE DATABASE "{name}" TEMPLATE template0 ENCODING UTF8')
             await migrate(self._server.database(name), "project")
             row = await registry.fetchrow(
                 "INSERT INTO projects (id, database_name) VALUES ($1, $2) RETURNING *", project_id, name

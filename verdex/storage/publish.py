@@ -10,6 +10,7 @@ from verdex.errors import DatabaseNotFound
 from verdex.storage.database import Connection, Database, Server
 from verdex.storage.migrations import version
 from verdex.storage.projects import database_name
+from verdex.storage.statements import statement
 
 NAMED_FAILURES: Final = 5
 KEPT_FAILURES: Final = 100
@@ -54,18 +55,19 @@ async def withdraw(server: Server, project_id: str, job_id: str) -> IndexResult 
 
 
 async def _lock(connection: Connection, manifest_id: int) -> asyncpg.Record:
-    row = await connection.fetchrow(
-        """
-        SELECT manifests.*, repositories.path, repositories.generation AS current_generation,
-               repositories.manifest_id AS published_id
-        FROM manifests JOIN repositories ON repositories.id = manifests.repository_id
-        WHERE manifests.id = $1 FOR UPDATE
-        """,
-        manifest_id,
-    )
+    with statement(connection, "SELECT", "manifests", "repositories"):
+        row = await connection.fetchrow(_LOCK, manifest_id)
     if row is None:
         raise LookupError(f"there is no manifest {manifest_id}")
     return row
+
+
+_LOCK: Final = """
+SELECT manifests.*, repositories.path, repositories.generation AS current_generation,
+       repositories.manifest_id AS published_id
+FROM manifests JOIN repositories ON repositories.id = manifests.repository_id
+WHERE manifests.id = $1 FOR UPDATE
+"""
 
 
 async def _judge(connection: Connection, manifest: asyncpg.Record, max_failed_ratio: float) -> IndexResult:
@@ -83,7 +85,8 @@ async def _judge(connection: Connection, manifest: asyncpg.Record, max_failed_ra
         return _failed(counts, "TooManyFailedFiles", f"{errors[0]} ({limit})", *errors[1:])
     if counts.files_indexed == 0:
         return _failed(counts, "NothingToIndex", _nothing(manifest["path"], counts), *errors)
-    digest = await connection.fetchval(_DIGEST, manifest["id"])
+    with statement(connection, "SELECT", "files", "blobs"):
+        digest = await connection.fetchval(_DIGEST, manifest["id"])
     return IndexResult(
         **counts.model_dump(),
         status="partial" if errors else "success",
@@ -109,24 +112,28 @@ def _nothing(path: str, counts: Counts) -> str:
 async def _decide(connection: Connection, manifest: asyncpg.Record, result: IndexResult) -> None:
     if manifest["state"] == "abandoned":
         return
-    await connection.execute(
-        "UPDATE manifests SET state = $2, generation = $3, result = $4 WHERE id = $1",
-        manifest["id"],
-        "abandoned" if result.status == "failed" else "published",
-        result.generation,
-        result.model_dump_json(),
-    )
-    if result.status != "failed":
+    state = "abandoned" if result.status == "failed" else "published"
+    with statement(connection, "UPDATE", "manifests"):
         await connection.execute(
-            "UPDATE repositories SET generation = $2, manifest_id = $3 WHERE id = $1",
-            manifest["repository_id"],
-            result.generation,
+            "UPDATE manifests SET state = $2, generation = $3, result = $4 WHERE id = $1",
             manifest["id"],
+            state,
+            result.generation,
+            result.model_dump_json(),
         )
+    if state == "published":
+        with statement(connection, "UPDATE", "repositories"):
+            await connection.execute(
+                "UPDATE repositories SET generation = $2, manifest_id = $3 WHERE id = $1",
+                manifest["repository_id"],
+                result.generation,
+                manifest["id"],
+            )
 
 
 async def _count(connection: Connection, manifest: asyncpg.Record) -> Counts:
-    row = await connection.fetchrow(_COUNT, manifest["id"], manifest["published_id"])
+    with statement(connection, "SELECT", "files", "blobs", "chunks"):
+        row = await connection.fetchrow(_COUNT, manifest["id"], manifest["published_id"])
     return Counts.model_validate(dict(row or {}))
 
 

@@ -1,6 +1,7 @@
 """The table `indexing_jobs`: one row a job."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -9,6 +10,8 @@ import asyncpg
 from verdex.contracts import TERMINAL, Counts, Job, JobEvent, JobRecord, JobStatus
 from verdex.errors import JobConflict
 from verdex.storage.database import Connection, Database
+from verdex.storage.statements import statement
+from verdex.telemetry.redaction import redact
 
 
 class Repository(NamedTuple):
@@ -70,6 +73,17 @@ WHERE id = $1 AND status IN ('pending', 'running', 'blocked')
 """  # noqa: S608  (names of columns only)
 
 
+UNTOLD_AT_ONCE: Final = 1_000
+_TAKE_UNTOLD: Final = f"""
+WITH taken AS (
+    DELETE FROM untold_ends WHERE job_id IN (
+        SELECT job_id FROM untold_ends WHERE $1::uuid IS NULL OR job_id = $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+    RETURNING job_id
+)
+SELECT {_COLUMNS} FROM indexing_jobs WHERE id IN (SELECT job_id FROM taken) ORDER BY completed_at
+"""  # noqa: S608
+
+
 class Registry:
     """Reads and writes jobs."""
 
@@ -80,16 +94,19 @@ class Registry:
     async def record(self, record: JobRecord) -> None:
         """Make the row say what the record says; a record that is older than the row changes nothing.
 
+        Messages are stored without secrets.
+
         Raises:
             JobConflict: the row is terminal already and says something else.
         """
         async with self._database.transaction() as connection:
             await _begin(connection, record)
             await _reach(connection, record)
-            if record.state.status in TERMINAL:
-                await _end(connection, record)
-            else:
-                await _update(connection, record)
+            with statement(connection, "UPDATE", "indexing_jobs"):
+                if record.state.status in TERMINAL:
+                    await _end(connection, record)
+                else:
+                    await _update(connection, record)
 
     async def record_progress(self, job_id: str, files_done: int) -> None:
         """Tell how many files have an outcome by now; never goes back."""
@@ -174,6 +191,16 @@ class Registry:
         async with self._database.connection() as connection:
             return {row["id"] for row in await connection.fetch(query, list(job_ids))}
 
+    @asynccontextmanager
+    async def untold_ends(self, job_id: str | None = None) -> AsyncIterator[list[Job]]:
+        """Jobs that ended and whose end was not told yet, or one of them; they count as told if the block ends well.
+
+        What another process is telling at the moment is left to it.
+        """
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(_TAKE_UNTOLD, job_id and UUID(job_id), UNTOLD_AT_ONCE)
+            yield [_job(row) for row in rows]
+
     async def unfinished(self) -> list[Job]:
         """Every job that has not ended, the oldest first."""
         query = f"""
@@ -216,7 +243,7 @@ async def _update(connection: Connection, record: JobRecord) -> None:
         record.revision,
         state.status,
         state.phase,
-        state.status_message,
+        _redacted(state.status_message),
         state.attempt,
         record.started_at,
         state.files_total,
@@ -235,19 +262,23 @@ def _end_values(record: JobRecord) -> list[object]:
     result, completed = record.result, record.state.status == "completed"
     counts = result or Counts()
     return [
-        record.state.status_message,
+        _redacted(record.state.status_message),
         record.started_at,
         record.completed_at and max(record.completed_at, record.started_at),  # clocks differ
         result and result.status,
-        result and result.error_message,
+        _redacted(result.error_message) if result else None,
         result and result.error_type,
-        list(result.errors) if result else [],
+        [redact(error) for error in result.errors] if result else [],
         result.generation if result and completed else None,
         result.manifest_digest if result and completed else None,
         record.state.phase,
         counts.files_total,
         *(getattr(counts, name) if completed or name in _SEEN else 0 for name in _COUNTS),
     ]
+
+
+def _redacted(text: str | None) -> str | None:
+    return None if text is None else redact(text)
 
 
 async def _refuse_another_end(

@@ -1,8 +1,7 @@
 """Spans as the store keeps them, to and from OTLP/JSON.
 
 The encoding: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding. The encoder of the OTLP exporters
-is not used: it drops an attribute that holds a lone surrogate, and so would lose the error message of every file
-whose name is not UTF-8.
+makes protobuf messages, whose own JSON differs from it: ids would be base64.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,8 +10,6 @@ from typing import Any, Literal
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind, StatusCode
-
-from verdex.telemetry.logs import redact
 
 Attributes = dict[str, Any]
 Json = dict[str, Any]
@@ -65,7 +62,7 @@ class StoredSpan:
 
 
 def from_sdk(span: ReadableSpan) -> StoredSpan:
-    """Copy a finished span of the SDK, without the passwords in its texts."""
+    """Copy a finished span of the SDK."""
     context = span.get_span_context() or INVALID_SPAN_CONTEXT
     return StoredSpan(
         trace_id=f"{context.trace_id:032x}",
@@ -75,7 +72,7 @@ def from_sdk(span: ReadableSpan) -> StoredSpan:
         start_ns=span.start_time or 0,
         end_ns=span.end_time or 0,
         status=_status(span.status.status_code),
-        status_message=redact(span.status.description or ""),
+        status_message=span.status.description or "",
         attributes=_plain(span.attributes or {}),
         events=tuple(_event(event) for event in span.events),
         kind=span.kind,
@@ -120,7 +117,7 @@ def _plain_value(value: object) -> object:
         return value
     if isinstance(value, list | tuple):
         return [_plain_value(item) for item in value]
-    return redact(str(value))
+    return str(value)
 
 
 def _resource_spans(span: StoredSpan) -> Json:

@@ -9,10 +9,16 @@ from typing import Any, Final
 
 from verdex.telemetry.otlp import StoredEvent, StoredSpan
 
+RESULT: Final = "verdex.result."
+"""Begin of the names of the attributes that say what became of a job which is completed."""
 _ATTEMPT: Final = "attempt"
 _TIMES: Final = "×"  # noqa: RUF001
 _ALIKE: Final = 8
 """More steps of one name than these under one parent are drawn as one, unless they are worth a look."""
+
+_UNTOLD: Final = ("db.", "error.", "server.", "temporal", RESULT)
+"""Begins of the names of attributes that are for backends: the name of the span, or its error, says the same."""
+_ROWS: Final = "db.response.returned_rows"
 
 _Children = Mapping[str | None, Sequence[StoredSpan]]
 
@@ -139,7 +145,16 @@ def _summed_up(found: Sequence[Step]) -> Iterator[Step]:
         if len(alike) <= _ALIKE:
             yield step
         elif step is alike[0]:
-            yield Step([span for one in alike for span in one.spans], (), alike=len(alike))
+            yield _folded(alike)
+
+
+def _folded(alike: Sequence[Step]) -> Step:
+    """One for all; so are their children, by name."""
+    children: dict[str, list[Step]] = defaultdict(list)
+    for child in (child for one in alike for child in one.children):
+        children[child.name].append(child)
+    spans = [span for one in alike for span in one.spans]
+    return Step(spans, [_folded(group) for group in children.values()], alike=sum(one.alike for one in alike))
 
 
 def _is_plain(step: Step) -> bool:
@@ -147,12 +162,13 @@ def _is_plain(step: Step) -> bool:
 
 
 def _telling(span: StoredSpan) -> dict[str, Any]:
-    """Attributes without ids, which are long and say nothing beside the other spans of the same job."""
-    return {
-        key: value
-        for key, value in span.attributes.items()
-        if not key.endswith(("_id", ".id", "ID")) and key.rpartition(".")[2] != _ATTEMPT
-    }
+    """Attributes for people; without ids, which are long and say nothing beside the other spans of the same job."""
+    return {key: value for key, value in span.attributes.items() if key == _ROWS or _tells(key)}
+
+
+def _tells(key: str) -> bool:
+    is_id = key.endswith(("_id", ".id", "ID"))
+    return not is_id and not key.startswith(_UNTOLD) and key.rpartition(".")[2] != _ATTEMPT
 
 
 def _attempt(span: StoredSpan) -> int:
@@ -162,6 +178,8 @@ def _attempt(span: StoredSpan) -> int:
 
 def _problems(span: StoredSpan) -> Iterator[tuple[str, str]]:
     if span.status != "error":
+        if message := span.attributes.get(f"{RESULT}error_message"):
+            yield "", str(message)
         return
     exceptions = [_problem(event) for event in span.events if event.type]
     yield from exceptions or [("", span.status_message or "failed without a message")]

@@ -8,7 +8,6 @@ never wait for, or fail with, its telemetry.
 import errno
 import itertools
 import json
-import logging
 import os
 import re
 import time
@@ -23,8 +22,6 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from verdex.telemetry.otlp import StoredEvent, StoredSpan, decode, encode, from_sdk
 
 __all__ = ["Limits", "SpanStore", "StoredEvent", "StoredSpan", "prune", "read"]
-
-_logger = logging.getLogger(__name__)
 
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _PRUNE_EVERY = 100  # batches
@@ -49,15 +46,14 @@ class SpanStore(SpanExporter):
         self._directory = directory
         self._limits = limits or Limits()
         self._batches = itertools.count()
-        self._warned = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Keep the spans, or drop them if that is impossible; never raises OSError."""
+        """Keep the spans; raises OSError where that is impossible."""
         try:
             self._keep(spans)
         except OSError as error:
-            self._warn_once(error)
-            return SpanExportResult.FAILURE
+            error.filename = error.filename or str(self._directory)
+            raise
         return SpanExportResult.SUCCESS
 
     def _keep(self, spans: Sequence[ReadableSpan]) -> None:
@@ -66,11 +62,6 @@ class SpanStore(SpanExporter):
             _append(_path(self._directory, trace_id), of_trace, self._limits)
         if next(self._batches) % _PRUNE_EVERY == 0:
             prune(self._directory, self._limits)
-
-    def _warn_once(self, error: OSError) -> None:
-        if not self._warned:
-            self._warned = True
-            _logger.warning("spans are dropped: %s cannot be written: %s", self._directory, error)
 
 
 def read(directory: Path, trace_id: str) -> list[StoredSpan]:

@@ -3,17 +3,19 @@
 Spans go to the local span store and to the exporters named in `OTEL_TRACES_EXPORTER` (`otlp` if only an OTLP
 endpoint is set). `OTEL_TRACES_EXPORTER=none` and `OTEL_SDK_DISABLED=true` switch the store off as well. Every
 exporter has a thread and a bounded queue of its own: a span ends in workflow code, which must not wait for a disk
-or a network.
+or a network. What is around all of them is in `exporting`.
 """
 
 import logging
 import os
+import platform
 import sys
 import threading
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import ClassVar, cast
+from uuid import uuid4
 
 from opentelemetry import trace
 from opentelemetry.environment_variables import OTEL_TRACES_EXPORTER
@@ -25,10 +27,23 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_OTLP_TRACES_PROTOCOL,
     OTEL_SDK_DISABLED,
 )
-from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
+from opentelemetry.sdk.resources import (
+    HOST_NAME,
+    PROCESS_PID,
+    PROCESS_RUNTIME_NAME,
+    PROCESS_RUNTIME_VERSION,
+    SERVICE_INSTANCE_ID,
+    SERVICE_NAME,
+    SERVICE_VERSION,
+    OTELResourceDetector,
+    Resource,
+)
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.util.types import AttributeValue
 from temporalio.contrib.opentelemetry import ReplaySafeTracerProvider, create_tracer_provider
 
+from verdex import __version__
+from verdex.telemetry.exporting import Guarded, without_secrets
 from verdex.telemetry.store import SpanStore
 
 FLUSH_SECONDS = 2.0
@@ -58,15 +73,13 @@ class Tracing:
             return cls._of_process
 
     def flush(self) -> None:
-        """Export the spans that ended so far; gives up after `FLUSH_SECONDS`."""
-        thread = threading.Thread(target=self._provider.force_flush, name="flush-spans", daemon=True)
-        thread.start()
-        thread.join(FLUSH_SECONDS)
+        """Export the spans that ended so far; gives up after `FLUSH_SECONDS` an exporter."""
+        self._provider.force_flush()
 
     def shutdown(self) -> None:
         """Export what is left and stop, within `FLUSH_SECONDS` an exporter; later spans are dropped.
 
-        Happens by itself when the interpreter exits.
+        What a flush has given up is not waited for again. Happens by itself when the interpreter exits.
         """
         self._provider.shutdown()
 
@@ -95,21 +108,44 @@ def build_provider(service_name: str, traces_directory: Path) -> ReplaySafeTrace
 
 
 class _BoundedProcessor(BatchSpanProcessor):
+    """By default, a process would stay for half a minute for a backend that does not answer."""
+
+    _flush: threading.Thread | None = None
+
+    def force_flush(self, timeout_millis: int | None = None) -> bool:
+        if not self._hangs():
+            flush = super().force_flush
+            self._flush = threading.Thread(target=flush, args=(timeout_millis,), name="flush-spans", daemon=True)
+            self._flush.start()
+            self._flush.join(FLUSH_SECONDS)
+        return not self._hangs()
+
     def shutdown(self) -> None:
-        # By default, a process would stay for half a minute for a backend that does not answer.
-        self._batch_processor.shutdown(timeout_millis=int(FLUSH_SECONDS * 1000))
+        self._batch_processor.shutdown(timeout_millis=0 if self._hangs() else int(FLUSH_SECONDS * 1000))
+
+    def _hangs(self) -> bool:
+        return self._flush is not None and self._flush.is_alive()
 
 
 def _resource(service_name: str) -> Resource:
-    chosen = OTELResourceDetector().detect().attributes
-    return Resource.create({SERVICE_NAME: service_name, **chosen})
+    """Neither the command line nor the environment of the process, which may hold secrets."""
+    known: dict[str, AttributeValue] = {
+        SERVICE_NAME: service_name,
+        SERVICE_VERSION: __version__,
+        SERVICE_INSTANCE_ID: str(uuid4()),
+        HOST_NAME: platform.node(),
+        PROCESS_PID: os.getpid(),
+        PROCESS_RUNTIME_NAME: sys.implementation.name,
+        PROCESS_RUNTIME_VERSION: platform.python_version(),
+    }
+    return Resource.create(without_secrets({**known, **OTELResourceDetector().detect().attributes}))
 
 
 def _processor(exporter: SpanExporter) -> BatchSpanProcessor | None:
     by_default = STORE_DELAY_MILLISECONDS if isinstance(exporter, SpanStore) else None
     delay = None if _setting(OTEL_BSP_SCHEDULE_DELAY) else by_default
     try:
-        return _BoundedProcessor(exporter, schedule_delay_millis=delay)
+        return _BoundedProcessor(Guarded(exporter), schedule_delay_millis=delay)
     except ValueError as error:
         _logger.warning("no spans for %s: OTEL_BSP_*: %s", type(exporter).__name__, error)
         return None

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from verdex.errors import SchemaTooNew
 from verdex.storage.database import Connection, Database
+from verdex.storage.statements import statement
 
 Kind = Literal["registry", "project"]
 
@@ -44,18 +45,25 @@ async def migrate(database: Database, kind: Kind) -> None:
         SchemaTooNew: the database is ahead of this program.
     """
     async with database.connection() as connection:
-        if await _checked_version(connection, kind) == newest(kind):
-            return
+        with statement(connection, "SELECT", "schema_migrations"):
+            found = await _checked_version(connection, kind)
+    if found == newest(kind):
+        return
     async with database.transaction() as connection:
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        await connection.execute(_TABLE)
-        found = await _checked_version(connection, kind)
-        for number, file in migrations(kind):
-            if number > found:
-                await connection.execute(file.read_text())
-                await connection.execute(
-                    "INSERT INTO schema_migrations (version, name) VALUES ($1, $2)", number, file.name
-                )
+        with statement(connection, "BATCH", "schema_migrations") as migration:
+            migration.rows = await _apply_missing(connection, kind)
+
+
+async def _apply_missing(connection: Connection, kind: Kind) -> int:
+    """Apply those migrations that nobody has applied by now; their number."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+    await connection.execute(_TABLE)
+    found = await _checked_version(connection, kind)
+    missing = [(number, file) for number, file in migrations(kind) if number > found]
+    for number, file in missing:
+        await connection.execute(file.read_text())
+        await connection.execute("INSERT INTO schema_migrations (version, name) VALUES ($1, $2)", number, file.name)
+    return len(missing)
 
 
 async def _checked_version(connection: Connection, kind: Kind) -> int:

@@ -1,6 +1,7 @@
 """The connection to the Temporal service, and its errors in verdex's own terms."""
 
 import atexit
+import dataclasses
 import logging
 import os
 import sys
@@ -29,7 +30,10 @@ from temporalio.runtime import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from verdex.errors import SettingsError, TemporalUnavailable
+from verdex.temporal.failures import ReadableFailures
 
+DATA_CONVERTER: Final = dataclasses.replace(pydantic_data_converter, failure_converter_class=ReadableFailures)
+"""How inputs, results and failures are written into histories; the same for everybody who reads them."""
 DEFAULT_ADDRESS: Final = "localhost:7233"
 RPC_TIMEOUT: Final = timedelta(seconds=10)
 POLLER_IS_GONE_AFTER: Final = timedelta(seconds=75)
@@ -148,7 +152,7 @@ async def connect(
     try:
         return await Client.connect(
             **config,
-            data_converter=pydantic_data_converter,
+            data_converter=DATA_CONVERTER,
             plugins=[OpenTelemetryPlugin()],
             lazy=lazy,
             runtime=runtime or _runtime(),
