@@ -27,6 +27,19 @@ def test_without_any_variable_every_setting_has_a_default():
         ("VERDEX_METRICS_ADDRESS", ":9464", "should look like 127.0.0.1:9464"),
         ("VERDEX_METRICS_ADDRESS", "127.0.0.1:0", "should look like 127.0.0.1:9464"),
         ("VERDEX_METRICS_ADDRESS", "::1:9464", "should look like 127.0.0.1:9464"),
+        ("VERDEX_UI_URL", "localhost:8080", "should look like http://localhost:8080"),
+        ("VERDEX_UI_URL", "ftp://ui", "should look like http://localhost:8080"),
+        ("VERDEX_UI_URL", "http://", "should look like http://localhost:8080"),
+        ("VERDEX_UI_URL", "http://ui:port", "should look like http://localhost:8080"),
+        ("VERDEX_UI_URL", "http://ui/?a=b", "should look like http://localhost:8080"),
+        ("VERDEX_UI_URL", "http://ui/a b", "should look like http://localhost:8080"),
+        ("VERDEX_UI_URL", "http://ui/\x1b[31m", "should look like http://localhost:8080"),
+        (
+            "VERDEX_TRACE_URL",
+            "http://localhost:16686/trace/",
+            "should look like http://localhost:16686/trace/{trace_id}",
+        ),
+        ("VERDEX_TRACE_URL", "{trace_id}", "should look like http://localhost:16686/trace/{trace_id}"),
         ("VERDEX_LOG_LEVEL", "loud", "'debug', 'info'"),
         ("VERDEX_HOME", "~nobody-of-that-name/x", "home directory"),
         ("VERDEX_ALLOWED_ROOTS", "/srv:~nobody-of-that-name", "home directory"),
@@ -94,3 +107,17 @@ def test_metrics_may_be_served_at_any_address_and_are_served_nowhere_by_default(
     assert Settings.load().metrics_address is None
     monkeypatch.setenv("VERDEX_METRICS_ADDRESS", address)
     assert Settings.load().metrics_address == address
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8080", "https://somebody@temporal.example/ui/", "http://[::1]:8080//"]
+)
+def test_the_web_ui_may_be_behind_a_prefix_and_its_address_may_end_with_a_slash(monkeypatch, url):
+    monkeypatch.setenv("VERDEX_UI_URL", url)
+    assert Settings.load().ui_url == url.rstrip("/")
+
+
+def test_the_page_of_a_trace_is_a_template_that_is_kept_as_it_is(monkeypatch):
+    url = "https://grafana/explore?left={%22query%22:%22{trace_id}%22}#x"
+    monkeypatch.setenv("VERDEX_TRACE_URL", url)
+    assert Settings.load().trace_url == url

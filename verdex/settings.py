@@ -1,6 +1,7 @@
 """Every setting of verdex, read from the environment (`VERDEX_…`). Temporal's and OpenTelemetry's are their own."""
 
 import os
+import re
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,6 +17,7 @@ from verdex.contracts import BLOCKED_LIMIT_SECONDS, DEFAULT_TASK_QUEUE
 from verdex.errors import SettingsError
 
 MIB = 1024 * 1024
+_LINK = re.compile(r"https?://[!-~]+")
 
 
 def _upper(value: object) -> object:
@@ -46,6 +48,10 @@ class Settings(BaseSettings):
     """Processes that parse, in each worker."""
     metrics_address: str | None = None
     """Where a worker serves metrics for Prometheus; none: nowhere."""
+    ui_url: str | None = None
+    """Where people reach Temporal's Web UI; none: where the local stack serves it. Without a slash at the end."""
+    trace_url: str | None = None
+    """Where people see a trace, with `{trace_id}` in the place of its id; none: nowhere but by `verdex trace`."""
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
 
     @field_validator("home", mode="after")
@@ -66,6 +72,20 @@ class Settings(BaseSettings):
         if address is not None and not _is_socket_address(address):
             raise ValueError("it should look like 127.0.0.1:9464, or 0.0.0.0:9464 for all interfaces")
         return address
+
+    @field_validator("ui_url", mode="after")
+    @classmethod
+    def _page(cls, url: str | None) -> str | None:
+        if url is not None and not (_is_page(url) and "?" not in url and "#" not in url):
+            raise ValueError("it should look like http://localhost:8080")
+        return url and url.rstrip("/")
+
+    @field_validator("trace_url", mode="after")
+    @classmethod
+    def _page_of_a_trace(cls, url: str | None) -> str | None:
+        if url is not None and not (_is_page(url) and "{trace_id}" in url):
+            raise ValueError("it should look like http://localhost:16686/trace/{trace_id}")
+        return url
 
     @field_validator("allowed_roots", mode="before")
     @classmethod
@@ -112,6 +132,13 @@ def _is_postgresql(url: str) -> bool:
     with suppress(ValueError):  # the port is no number
         parts = urlsplit(url)
         return parts.scheme in {"postgresql", "postgres"} and parts.port != 0
+    return False
+
+
+def _is_page(url: str) -> bool:
+    with suppress(ValueError):  # the port is no number
+        parts = urlsplit(url)
+        return bool(_LINK.fullmatch(url) and parts.hostname) and parts.port != 0
     return False
 
 

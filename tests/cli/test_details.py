@@ -4,9 +4,11 @@ import click
 
 from verdex.cli import details
 from verdex.cli.output import local_time
+from verdex.cli.pages import Pages
 from verdex.contracts import JobEvent
 
 PAGE = "http://127.0.0.1:8233/namespaces/default/workflows/w/r"
+TRACE = f"http://127.0.0.1:16686/trace/{'a' * 32}"
 REASON = "PostgreSQL is not available: connection refused"
 
 
@@ -31,9 +33,10 @@ def test_what_there_is_not_is_left_out(job):
 
 
 def test_the_trace_and_the_page_in_the_web_ui_are_at_hand(job):
-    told = rows(job(trace_id="a" * 32), page=PAGE)
-    assert value(told, "trace") == f"{'a' * 32}  (verdex trace 9153e592)"
+    told = rows(job(trace_id="a" * 32), pages=Pages(PAGE, TRACE))
+    assert f"  trace      {'a' * 32}  (verdex trace 9153e592)" in told
     assert value(told, "Web UI") == PAGE
+    assert value(told, "trace page") == TRACE
 
 
 def test_a_job_that_waited_for_a_worker_says_when_it_was_asked_for(job):

@@ -6,6 +6,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from verdex.cli.output import local_time, short_time
+from verdex.cli.pages import Pages
 from verdex.cli.table import jobs_table, text
 
 MESSAGE = "PostgreSQL is not available: connection refused, which somebody should look at before long"
@@ -53,7 +54,7 @@ def test_on_80_columns_a_row_is_a_line_with_the_end_of_the_path_and_the_begin_of
 
 
 def test_a_job_under_way_shows_how_long_it_has_taken_so_far(jobs):
-    assert "1 min 1 s…" in drawn(jobs, 80)[-1]
+    assert "1 min 1 s " in drawn(jobs, 80)[-1]
 
 
 @pytest.mark.parametrize("width", [40, 50, 60, 80, 100, 200])
@@ -78,6 +79,33 @@ def test_colours_are_for_terminals_and_not_for_those_who_want_none(jobs, monkeyp
     assert "\x1b[1;31mfailed" in drawn(jobs, 80, force_terminal=True, color_system="standard")[1]
     monkeypatch.setenv("NO_COLOR", "1")
     assert "31m" not in drawn(jobs, 80, force_terminal=True, color_system="standard")[1]
+
+
+def test_with_force_color_also_a_pipe_has_colours(jobs, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b[1;31mfailed" in text(jobs)
+
+
+def test_on_a_terminal_a_message_does_not_repeat_the_path_beside_it(job):
+    failed = job(status="failed", repo_path="/nowhere", error_message="/nowhere does not exist")
+    assert drawn([failed], 80)[1].rstrip().endswith("/nowhere    does not exist")
+    assert text([failed]).endswith("/nowhere    /nowhere does not exist")
+
+
+def link_to(job) -> Pages:
+    return Pages(f"http://ui/{job.job_id}")
+
+
+def test_on_a_terminal_an_id_is_a_link_to_the_web_ui_also_without_colours(jobs, monkeypatch):
+    def sent(**options) -> str:
+        file = io.StringIO()
+        Console(file=file, width=80, force_terminal=True, **options).print(jobs_table(jobs, 80, link_to))
+        return file.getvalue()
+
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert f";http://ui/{jobs[0].job_id}\x1b\\9153e592\x1b]8;;" in sent(color_system="standard")
+    assert "\x1b" not in sent(color_system=None)  # a dumb terminal
 
 
 def test_names_and_messages_stay_in_their_row_and_are_no_markup(job):

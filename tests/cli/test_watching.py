@@ -5,10 +5,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
+from verdex.cli.pages import Pages
 from verdex.cli.watching import ChangedJobs, LiveJobs
-from verdex.contracts import JobEvent
+from verdex.contracts import Job, JobEvent
 
 OTHER = "01a2047f-b17f-7210-b2e4-f1e37dd7cce9"
+
+
+def nowhere(_: Job) -> Pages:
+    return Pages()
 
 
 def test_elsewhere_than_on_a_terminal_each_change_is_a_line(job, capsys):
@@ -57,7 +62,7 @@ def terminal() -> Console:
 
 
 def test_on_a_terminal_a_job_is_drawn_in_place_and_goes(job, terminal):
-    with LiveJobs(lambda one: f"http://ui/{one.job_id}", transient=True, console=terminal) as view:
+    with LiveJobs(lambda one: Pages(f"http://ui/{one.job_id}"), transient=True, console=terminal) as view:
         view.show(job(phase="scan"))
         view.show(job(phase="index"))
         view.note("\x1b[2Jaway")
@@ -66,17 +71,28 @@ def test_on_a_terminal_a_job_is_drawn_in_place_and_goes(job, terminal):
     assert sent.rstrip().endswith("\x1b[2K")
 
 
+def test_on_a_terminal_an_address_is_one_line_and_a_link_however_long_it_is(job):
+    page, file = f"http://ui/{'x' * 200}", io.StringIO()
+    terminal = Console(file=file, force_terminal=True, width=80, color_system="standard")
+    with LiveJobs(lambda _: Pages(page), transient=False, console=terminal) as view:
+        view.show(job(phase="scan"))
+    (line,) = [line for line in file.getvalue().splitlines() if "Web UI" in line]
+    assert f";{page}\x1b\\http://ui/xxx" in line
+    assert "xx…" in line
+
+
 def test_on_a_terminal_the_last_table_stays(job, terminal):
-    with LiveJobs(lambda one: None, transient=False, console=terminal) as view:
+    with LiveJobs(nowhere, transient=False, console=terminal) as view:
         view.show_all([job(phase="scan")])
-    last = terminal.file.getvalue().splitlines()
-    assert any(line.startswith("9153e592  ") for line in last)
-    assert "Ctrl-C ends this" in terminal.file.getvalue()
+    shown, left = terminal.file.getvalue().rsplit("job ", 1)
+    assert "Ctrl-C ends this" in shown
+    assert "\n9153e592  " in left
+    assert "Ctrl-C" not in left
 
 
 def test_on_a_terminal_a_block_tells_since_when_also_from_before_it_was_watched(job, terminal):
     before = JobEvent(at=datetime.now(UTC) - timedelta(seconds=90), event="blocked", message="away (attempt 2 in 5 s)")
-    with LiveJobs(lambda one: None, events=[before], transient=False, console=terminal) as view:
+    with LiveJobs(nowhere, events=[before], transient=False, console=terminal) as view:
         view.show(job(status="blocked", status_message="away (attempt 3 in 60 s)"))
     sent = terminal.file.getvalue()
     assert "(1 min 30 s ago)" in sent

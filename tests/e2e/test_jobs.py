@@ -17,6 +17,7 @@ import pytest
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 TERMINAL_COLUMNS = 80
+LINK = re.compile(r"\x1b\]8;[^\x1b]*\x1b\\")
 
 
 def on_terminal(stack, *arguments: object) -> str:
@@ -90,9 +91,9 @@ def test_jobs_for_people_are_a_header_and_one_line_each(stack, tree: Path):
 
 def test_on_a_terminal_the_table_fits_and_every_command_takes_the_ids_it_shows(stack, first):
     shown = on_terminal(stack, "jobs", "--limit", 1000)
-    assert max(map(len, click.unstyle(shown).splitlines())) <= TERMINAL_COLUMNS
+    assert max(map(len, click.unstyle(LINK.sub("", shown)).splitlines())) <= TERMINAL_COLUMNS
     part = first.json["job_id"][-8:]
-    assert part in shown
+    assert f"/workflows/{first.json['workflow_id']}/{first.json['job_id']}\x1b\\{part}\x1b]8;;" in shown
     for command in ("status", "files", "trace", "cancel"):
         assert stack(command, part, "--json").code == 0
     assert stack("status", part, "--json").json == first.json
@@ -112,6 +113,17 @@ def test_status_of_the_local_stack_leads_to_the_page_of_the_web_ui_and_to_the_tr
     assert "<!doctype html>" in stack.web(page).lower()
     (command,) = re.findall(r"\((verdex trace .*)\)", told)
     assert stack(*command.split()[1:]).code == 0
+
+
+def test_where_traces_are_seen_elsewhere_status_and_trace_lead_there(stack, tree: Path):
+    job = stack("index", tree, "--json").json
+    elsewhere = {"VERDEX_TRACE_URL": "http://localhost:16686/trace/{trace_id}"}
+    page = f"http://localhost:16686/trace/{job['trace_id']}"
+    assert f"  trace page {page}\n" in stack("status", job["job_id"], **elsewhere).out
+    (stack.home / "traces" / f"{job['trace_id']}.jsonl").unlink()
+    ended = stack("trace", job["job_id"], **elsewhere)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith(f"; see {page}\n")
 
 
 def test_a_job_is_watched_to_its_end_and_each_change_is_a_line(stack, pending):

@@ -14,10 +14,12 @@ from verdex.cli.cancel import cancel
 from verdex.cli.failures import BROKEN_PIPE, INTERRUPTED, UNWRITABLE, reported
 from verdex.cli.index import index
 from verdex.cli.jobs import files, jobs, status, trace
+from verdex.cli.output import wants_styles
 from verdex.cli.projects import project
 from verdex.cli.shell import completion
 from verdex.cli.stack import doctor, down, up, worker
 from verdex.cli.verify import verify
+from verdex.telemetry import keep_secrets_of
 from verdex.temporal import leave
 
 _HELP = """\
@@ -81,15 +83,11 @@ def main() -> NoReturn:
     leave(_exit_code())
 
 
-def _wants_colour() -> bool | None:
-    """None leaves it to whether the output is a terminal."""
-    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
-
-
 def _exit_code() -> int:
+    keep_secrets_of(os.environ)
     try:
         with reported(as_json="--json" in sys.argv):
-            cli.main(prog_name="verdex", standalone_mode=False, color=_wants_colour())
+            cli.main(prog_name="verdex", standalone_mode=False, color=wants_styles())
     except click.Abort:
         return INTERRUPTED
     except click.ClickException as error:

@@ -8,14 +8,15 @@ from typing import Final
 
 from verdex.cli.naming import short
 from verdex.cli.output import duration, headline, local_time, printable, seconds_since, time_ago
+from verdex.cli.pages import Pages
 from verdex.contracts import Job, JobEvent
 
 _NEXT_TRY: Final = re.compile(r" \(attempt (\d+) in ([\d.e+]+) s\)$")
 _WAITED: Final = 1.0
 
 
-def details(job: Job, events: Sequence[JobEvent] = (), page: str | None = None) -> str:
-    """The job, of which `events` tell how long it is held up; `page` is that of the Web UI."""
+def details(job: Job, events: Sequence[JobEvent] = (), pages: Pages = Pages()) -> str:  # noqa: B008  (immutable)
+    """The job, of which `events` tell how long it is held up."""
     rows = {
         "next try": _next_try(job, events),
         "held up": _held_up(job, events),
@@ -30,7 +31,8 @@ def details(job: Job, events: Sequence[JobEvent] = (), page: str | None = None) 
         "attempt": str(job.attempt) if job.attempt > 1 and job.status != "blocked" else "",
         "workflow": job.workflow_id,
         "trace": f"{job.trace_id}  (verdex trace {short(job.job_id)})" if job.trace_id else "",
-        "Web UI": page or "",
+        "trace page": pages.trace or "",
+        "Web UI": pages.web_ui or "",
     }
     body = "\n".join(f"  {name:<11}{printable(value)}" for name, value in rows.items() if value)
     return f"{headline(_without_next_try(job))}\n{body}"

@@ -38,7 +38,7 @@ def status(job_id: str, *, with_events: bool, watch: bool, as_json: bool) -> NoR
         told = {"events": [event.model_dump(mode="json") for event in events]} if with_events else {}
         output.show_document({**job.model_dump(mode="json"), **told})
     else:
-        click.echo("\n".join([details(job, events, current.page(job)), *map(event_line, events * with_events)]))
+        click.echo("\n".join([details(job, events, current.pages(job)), *map(event_line, events * with_events)]))
     sys.exit(EXIT_CODES[job.status])
 
 
@@ -57,13 +57,13 @@ def _watch_job(given: str, current: Session, *, as_json: bool) -> NoReturn:
 
     job, events = current.run(lambda verdex: _known(verdex, given))
     job_id = job.job_id
-    shown = view(current.page, as_json=as_json, transient=True, events=events)
+    shown = view(current.pages, as_json=as_json, transient=True, events=events)
     try:
         job = current.run(lambda _: follow(job_id, current, shown))
     except KeyboardInterrupt:
-        sys.exit(EXIT_CODES[current.run(lambda verdex: verdex.job(job_id)).status])
+        job = current.run(lambda verdex: verdex.job(job_id))
     if output.on_terminal() and not as_json:
-        click.echo(details(job, page=current.page(job)))
+        click.echo(details(job, pages=current.pages(job)))
     sys.exit(EXIT_CODES[job.status])
 
 
@@ -93,7 +93,7 @@ def jobs(  # noqa: PLR0913  (an option each)
     if as_json:
         output.show_json(found)
     elif found:
-        _show_table(found)
+        _show_table(found, current)
     else:
         click.echo("no job matches" if project_id or status or repo_path else "no jobs yet: verdex index PATH")
 
@@ -101,18 +101,19 @@ def jobs(  # noqa: PLR0913  (an option each)
 def _watch_jobs(find: Callable[[Verdex], Awaitable[list[Job]]], current: Session, *, as_json: bool) -> NoReturn:
     from verdex.cli.watching import view, watch  # noqa: PLC0415  (slow to import)
 
-    shown = view(current.page, as_json=as_json, transient=False)
+    shown = view(current.pages, as_json=as_json, transient=False)
     try:
         current.run(lambda _: watch(find, shown))
     except KeyboardInterrupt:
         sys.exit(0)
 
 
-def _show_table(found: Sequence[Job]) -> None:
+def _show_table(found: Sequence[Job], current: Session) -> None:
     from verdex.cli import table  # noqa: PLC0415  (slow to import)
 
     if output.on_terminal():
-        output.show_rich(table.jobs_table(found, shutil.get_terminal_size().columns))
+        width = shutil.get_terminal_size().columns
+        output.show_rich(table.jobs_table(found, width, current.pages), width)
     else:
         click.echo(table.text(found))
 
@@ -174,5 +175,9 @@ def trace(job_id: str, *, as_json: bool) -> None:
         output.show_document(tree.to_json(spans))
         return
     if not spans:
-        raise JobNotFound(f"no spans of job {job.job_id} are kept here (trace {job.trace_id})")
-    output.show_rich(tree.render(spans, shutil.get_terminal_size((100, 24)).columns))
+        page = current.pages(job).trace
+        raise JobNotFound(
+            f"no spans of job {job.job_id} are kept here (trace {job.trace_id})" + (f"; see {page}" if page else "")
+        )
+    width = shutil.get_terminal_size((100, 24)).columns
+    output.show_rich(tree.render(spans, width), width)

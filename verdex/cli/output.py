@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 from pydantic import BaseModel
@@ -39,16 +39,34 @@ def show_document(value: object) -> None:
     click.echo(json.dumps(value))
 
 
-def show_rich(value: "RenderableType") -> None:
+def show_rich(value: "RenderableType", width: int) -> None:
     """Something that rich draws, on stdout."""
     from rich.console import Console  # noqa: PLC0415  (slow to import)
 
-    Console(soft_wrap=False).print(value)
+    Console(width=width, soft_wrap=False).print(value)
 
 
-def on_terminal() -> bool:
-    """Whether stdout is a terminal, on which lines can be drawn again."""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+def on_terminal(stream: TextIO | None = None) -> bool:
+    """Whether `stream` (stdout) is a terminal, on which lines can be drawn again."""
+    return (stream or sys.stdout).isatty() and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Whether the terminal shows escape codes instead of doing what they say."""
+    return os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
+
+
+def wants_styles() -> bool | None:
+    """Whether there are escape codes in what is printed; None leaves it to whether that goes to a terminal."""
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return False if is_dumb() else None
+
+
+def styled(text: str, *, colour: str | None = None, bold: bool | None = None) -> str:
+    """The text as a terminal shows it; NO_COLOR leaves what is no colour."""
+    colour = None if os.environ.get("NO_COLOR") else colour
+    return click.style(text, fg=colour, bold=bold) if colour or bold else text
 
 
 def file_line(file: FileOutcome) -> str:
@@ -64,7 +82,7 @@ def printable(text: str) -> str:
 
 def coloured(status: JobStatus) -> str:
     """The status in its colour."""
-    return click.style(status, fg=COLOURS[status], bold=True)
+    return styled(status, colour=COLOURS[status], bold=True)
 
 
 def plural(count: int, noun: str) -> str:
@@ -142,7 +160,7 @@ def _summary(job: Job) -> str:
 
 
 def _note(name: str, text: str) -> str:
-    return f"{click.style(name, fg='yellow')}  {printable(text)}"
+    return f"{styled(name, colour='yellow')}  {printable(text)}"
 
 
 def _completed(job: Job) -> str:

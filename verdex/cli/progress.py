@@ -6,7 +6,7 @@ from typing import Final, Protocol, Self
 
 import click
 
-from verdex.cli.output import plural, printable
+from verdex.cli.output import on_terminal, plural, printable
 from verdex.contracts import Job, Phase
 
 _DOING: Final[dict[Phase, str]] = {
@@ -131,7 +131,7 @@ class View(Protocol):
 
 def progress() -> View:
     """The view that fits where stderr goes."""
-    return ProgressBar() if sys.stderr.isatty() else ProgressLines()
+    return ProgressBar() if on_terminal(sys.stderr) else ProgressLines()
 
 
 def _doing(job: Job) -> str:

@@ -4,10 +4,11 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
-from urllib.parse import quote
 
 import click
+from temporalio.envconfig import ClientConfig
 
+from verdex.cli.pages import Pages, pages
 from verdex.client import Verdex
 from verdex.contracts import Job
 from verdex.errors import SettingsError
@@ -73,12 +74,12 @@ class Session:
         if self.local is not None:
             _reach(self.local.revive(say))
 
-    def page(self, job: Job) -> str | None:
-        """The page of a job in the Web UI; None where that is not known: it is only of the local stack."""
-        if self.local is None:
-            return None
-        workflow = f"namespaces/default/workflows/{quote(job.workflow_id, safe=':')}/{job.job_id}"
-        return f"{self.local.endpoints().ui_url}/{workflow}"
+    def pages(self, job: Job) -> Pages:
+        """Where people see a job; the Web UI of the local stack is known by itself."""
+        of_local = self.local.endpoints().ui_url if self.local else None
+        namespace = ClientConfig.load_client_connect_config().get("namespace", "default")
+        ui_url, trace_url = self.settings.ui_url or of_local, self.settings.trace_url
+        return pages(job, ui_url=ui_url, namespace=namespace, trace_url=trace_url)
 
     def run(self, work: Callable[[Verdex], Awaitable[Result]]) -> Result:
         """Do `work` with a connection to the stack."""

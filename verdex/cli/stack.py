@@ -67,9 +67,10 @@ def doctor(*, as_json: bool) -> NoReturn:
 
 def _line(finding: Finding) -> str:
     if not finding.ok:
-        mark = click.style("BAD ", fg="red", bold=True)
+        mark = output.styled("BAD ", colour="red", bold=True)
     else:
-        mark = click.style("warn", fg="yellow", bold=True) if finding.advice else click.style("ok  ", fg="green")
+        warn, ok = output.styled("warn", colour="yellow", bold=True), output.styled("ok  ", colour="green")
+        mark = warn if finding.advice else ok
     advice = f"\n     → {finding.advice}" if finding.advice else ""
     return f"{mark} {output.printable(f'{finding.part}: {finding.found}')}{advice}"
 

@@ -8,10 +8,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.segment import Segment
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from verdex.cli import naming, output
+from verdex.cli.pages import Pages, PagesOf
 from verdex.contracts import Job
 
 _UNCUT: Final = 1_000_000
@@ -45,21 +47,24 @@ class Cut:
         return "…" + set_cell_size(self._text[::-1], width - 1).rstrip()[::-1]
 
 
-def jobs_table(jobs: Sequence[Job], width: int | None) -> Table:
-    """The jobs as rich draws them; `width` is that of the terminal, None where there is none."""
+def jobs_table(jobs: Sequence[Job], width: int | None, pages: PagesOf | None = None) -> Table:
+    """The jobs as rich draws them; `width` is that of the terminal, None where there is none.
+
+    On a terminal, an id is a link to the Web UI where `pages` know it.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     columns = [name for name in _COLUMNS if _is_shown(name, jobs, width)]
     for name in columns:
         table.add_column(name, no_wrap=name not in _FLEXIBLE, justify="right" if name == "took" else "left")
     for job in jobs:
-        cells = _cells(job, width)
+        cells = _cells(job, width, pages(job) if pages else Pages())
         table.add_row(*(cells[name] for name in columns))
     return table
 
 
 def text(jobs: Sequence[Job]) -> str:
-    """The table for pipes and files: a line a job, whole, without colours."""
-    console = Console(file=io.StringIO(), width=_UNCUT, color_system=None)
+    """The table for pipes and files: a line a job, whole; without colours, unless FORCE_COLOR asks for them."""
+    console = Console(file=io.StringIO(), width=_UNCUT)
     with console.capture() as captured:
         console.print(jobs_table(jobs, None), crop=False)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
@@ -81,16 +86,16 @@ def _is_shown(name: str, jobs: Sequence[Job], width: int | None) -> bool:
             return True
 
 
-def _cells(job: Job, width: int | None) -> dict[str, Text | Cut]:
+def _cells(job: Job, width: int | None, pages: Pages) -> dict[str, Text | Cut]:
     whole_id, uncut = width is None or width >= _FULL_IDS, width is None
     return {
-        "job": Text(job.job_id if whole_id else naming.short(job.job_id)),
+        "job": Text(job.job_id if whole_id else naming.short(job.job_id), style=Style(link=pages.web_ui)),
         "started": Text(output.local_time(job.created_at) if uncut else output.short_time(job.created_at)),
         "status": Text(job.status, style=f"bold {output.COLOURS[job.status]}"),
         "took": Text(_took(job)),
         "project": Text(output.printable(job.project_id)),
         "repository": Cut(job.repo_path, keep_end=True),
-        "result": Cut(_result(job)),
+        "result": Cut(_result(job) if uncut else _result(job).removeprefix(f"{job.repo_path} ")),
     }
 
 
@@ -98,7 +103,7 @@ def _took(job: Job) -> str:
     """Of a job under way, how long it has taken so far."""
     if job.is_terminal:
         return output.duration(job.duration_seconds)
-    return f"{output.duration(output.seconds_since(job.started_at))}…" if job.started_at else ""
+    return output.duration(output.seconds_since(job.started_at)) if job.started_at else ""
 
 
 def _result(job: Job) -> str:

@@ -9,11 +9,14 @@ from typing import Final, NoReturn, Self
 import click
 from rich.console import Console, Group
 from rich.live import Live
+from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 
 from verdex.cli import output
 from verdex.cli.details import details
 from verdex.cli.naming import short
+from verdex.cli.pages import Pages, PagesOf
 from verdex.cli.progress import what_changes
 from verdex.cli.table import jobs_table
 from verdex.client import Verdex
@@ -23,7 +26,6 @@ from verdex.errors import TransientError
 INTERVAL_SECONDS: Final = 2.0
 
 Find = Callable[[Verdex], Awaitable[list[Job]]]
-Page = Callable[[Job], str | None]
 
 
 class ChangedJobs:
@@ -66,15 +68,16 @@ class LiveJobs:
     """For a terminal: the job, or the table of jobs, drawn in place."""
 
     def __init__(
-        self, page: Page, *, events: Sequence[JobEvent] = (), transient: bool, console: Console | None = None
+        self, pages: PagesOf, *, events: Sequence[JobEvent] = (), transient: bool, console: Console | None = None
     ) -> None:
-        """Draw on stdout, or on `console`. `page` is that of a job in the Web UI; if transient, no drawing is left.
+        """Draw on stdout, or on `console`; if transient, no drawing is left.
 
-        `events` tell how the job was held up before.
+        `pages` tells where a job can be looked at, `events` how it was held up before.
         """
-        self._page = page
+        self._pages = pages
         self._blocks = list(events)
         self._console = console or Console()
+        self._table: Table | None = None
         self._live = Live(console=self._console, transient=transient, refresh_per_second=8)
 
     def __enter__(self) -> Self:
@@ -85,7 +88,9 @@ class LiveJobs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the terminal as it was."""
+        """Leave the terminal as it was, but for the table, if that stays."""
+        if self._table:
+            self._live.update(self._table)
         self._live.stop()
 
     def show(self, job: Job) -> None:
@@ -94,25 +99,36 @@ class LiveJobs:
             self._blocks.clear()
         elif not self._blocks or self._blocks[-1].message != job.status_message:
             self._blocks.append(JobEvent(at=datetime.now(UTC), event="blocked", message=job.status_message))
-        self._live.update(Text.from_ansi(details(job, self._blocks, self._page(job))))
+        pages = self._pages(job)
+        self._live.update(Group(*(_drawn(line, pages) for line in details(job, self._blocks, pages).split("\n"))))
 
     def show_all(self, jobs: Sequence[Job]) -> None:
         """Draw the table."""
         told = f"{datetime.now(UTC).astimezone():%H:%M:%S}, every {INTERVAL_SECONDS:g} s; Ctrl-C ends this"
-        self._live.update(Group(jobs_table(jobs, self._console.width), Text(told, style="dim")))
+        self._table = jobs_table(jobs, self._console.width, self._pages)
+        self._live.update(Group(self._table, Text(told, style="dim")), refresh=True)
 
     def note(self, text: str) -> None:
         """Draw it instead."""
         self._live.update(Text(f"verdex: {output.printable(text)}", style="yellow"))
 
 
+def _drawn(line: str, pages: Pages) -> Text:
+    """Rich breaks a line where the terminal ends, and so an address would lead nowhere: it is cut, and is a link."""
+    drawn = Text.from_ansi(line)
+    for page in filter(None, pages):
+        if drawn.highlight_words([page], Style(link=page)):
+            drawn.no_wrap, drawn.overflow = True, "ellipsis"
+    return drawn
+
+
 JobsView = ChangedJobs | LiveJobs
 
 
-def view(page: Page, *, as_json: bool, transient: bool, events: Sequence[JobEvent] = ()) -> JobsView:
+def view(pages: PagesOf, *, as_json: bool, transient: bool, events: Sequence[JobEvent] = ()) -> JobsView:
     """The view that fits where stdout goes."""
     if output.on_terminal() and not as_json:
-        return LiveJobs(page, events=events, transient=transient)
+        return LiveJobs(pages, events=events, transient=transient)
     return ChangedJobs(as_json=as_json)
 
 
