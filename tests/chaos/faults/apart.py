@@ -25,7 +25,7 @@ GRANT: Final = f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {ROLE}"
 REVOKE: Final = f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {ROLE}"
 SETPRIV: Final = shutil.which("setpriv")
 IS_ROOT: Final = os.geteuid() == 0
-_UNPRIVILEGED: Final = [SETPRIV, "--bounding-set=-dac_override,-dac_read_search", "--"] if IS_ROOT and SETPRIV else []
+UNPRIVILEGED: Final = [SETPRIV, "--bounding-set=-dac_override,-dac_read_search", "--"] if IS_ROOT and SETPRIV else []
 
 _CREATE_ROLE: Final = f"""
 DO $$ BEGIN
@@ -56,7 +56,7 @@ class FaultApart(Fault):
         await self._start(scene)
 
     async def _start(self, scene: Scene) -> None:
-        program, *arguments = [*_UNPRIVILEGED, PROGRAMS / "verdex", "worker"]
+        program, *arguments = [*UNPRIVILEGED, PROGRAMS / "verdex", "worker"]
         running = await scene.stack.start(
             *arguments,
             program=Path(str(program)),

@@ -28,8 +28,8 @@ class DiskFull(Fault):
     def possible(cls) -> bool:
         """Whether file systems can be mounted."""
         with tempfile.TemporaryDirectory() as place, suppress(OSError, subprocess.CalledProcessError):
-            _mount(Path(place), 2**20)
-            _unmount(Path(place))
+            mount(Path(place), 2**20)
+            unmount(Path(place))
             return True
         return False
 
@@ -39,8 +39,8 @@ class DiskFull(Fault):
             size = await registry.fetchval("SELECT pg_database_size($1)", database)
             disk.mkdir()
             scene.beside.callback(disk.rmdir)
-            _mount(disk, size + ROOM)
-            scene.beside.callback(_unmount, disk)
+            mount(disk, size + ROOM)
+            scene.beside.callback(unmount, disk)
             await registry.execute(f"CREATE TABLESPACE {SPACE} LOCATION '{self._folder(scene)}'")
         scene.beside.push_async_callback(self._drop, scene)
         await alter_alone(scene, database, f"SET TABLESPACE {SPACE}")
@@ -49,7 +49,7 @@ class DiskFull(Fault):
     async def strike(self, scene: Scene) -> None:
         ballast = self._disk(scene) / "ballast"
         with standing_still(scene):
-            _fill(ballast)
+            fill(ballast)
         try:
             await asyncio.sleep(scene.random.uniform(0.5, 3))
         finally:
@@ -72,17 +72,17 @@ class DiskFull(Fault):
             await registry.execute(f"DROP TABLESPACE {SPACE}")
 
 
-def _mount(place: Path, size: int) -> None:
+def mount(place: Path, size: int) -> None:
     command = ("mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "verdex-campaign", place)
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _unmount(place: Path) -> None:
+def unmount(place: Path) -> None:
     """Also while somebody still holds a file of it open."""
     subprocess.run(("umount", "--lazy", place), check=True, capture_output=True)
 
 
-def _fill(ballast: Path) -> None:
+def fill(ballast: Path) -> None:
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(4096)):
             pass
