@@ -28,10 +28,8 @@ class JobIds(logging.Filter):
 
 
 def _is_told(record: logging.LogRecord) -> bool:
-    """Of an error that the interceptor translated and logged, the SDK would tell once more, outside of its span."""
-    error = record.exc_info[1] if record.exc_info else None
-    told = vars(record).get("__temporal_error_identifier") == "ActivityFailure"
-    return told and error is not None and error.__cause__ is not None
+    """That an activity failed is told by the interceptor; the SDK tells it again, and of those that are cancelled."""
+    return vars(record).get("__temporal_error_identifier") == "ActivityFailure"
 
 
 def _ids(record: logging.LogRecord) -> Ids:

@@ -15,6 +15,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from activities.errors import application_error, worker_lost
 from verdex.contracts import project_of
+from verdex.errors import VerdexError
 from verdex.storage.statements import summed
 from verdex.telemetry import bind
 
@@ -52,18 +53,17 @@ class _Environment(ActivityInboundInterceptor):
                 async with _heartbeats():
                     return await self.next.execute_activity(input)
             except ApplicationError as error:
-                _record(span, error, error)
+                _tell(span, error, error)
                 raise
             except asyncio.CancelledError as error:
                 if not _is_cancelled_by_shutdown():
                     raise
                 lost = worker_lost("the worker was shut down").with_traceback(error.__traceback__)
-                _record(span, lost, lost)
+                _tell(span, lost, lost)
                 raise lost from None
             except Exception as error:
                 failure = application_error(error)
-                _logger.warning("step failed", exc_info=error, extra={"error": failure.message})
-                _record(span, error, failure)
+                _tell(span, error, failure)
                 raise failure from error
 
 
@@ -84,8 +84,14 @@ def _span(info: activity.Info, ids: Mapping[str, str | int | None]) -> AbstractC
     )
 
 
-def _record(span: Span, error: Exception, failure: ApplicationError) -> None:
-    """The error with its traceback and causes, under the name that the row of the job gives it."""
+def _tell(span: Span, error: Exception, failure: ApplicationError) -> None:
+    """One line, with a traceback where nobody foresaw the error; in the span, it has one always.
+
+    The type is the name that the row of the job gives the error.
+    """
+    is_bug = not isinstance(error, VerdexError | ApplicationError)
+    told = {"error": failure.message, "error_type": failure.type}
+    _logger.warning("step failed", exc_info=error if is_bug else None, extra=told)
     span.set_attribute(ERROR_TYPE, failure.type or type(error).__name__)
     span.record_exception(error)
     span.set_status(Status(StatusCode.ERROR, failure.message))

@@ -1,21 +1,25 @@
 """Rows whose workflow is gone: no job outlives its workflow, whatever closed it."""
 
 import logging
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from opentelemetry import trace
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
+from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE, EXCEPTION_TYPE
+from opentelemetry.trace import Status, StatusCode
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 
 from verdex.contracts import IndexResult, Job, JobIdentity, JobRecord, JobState, JobStatus
 from verdex.errors import JobConflict, JobNotFound, SettingsError, TemporalUnavailable
 from verdex.ownership import check_ownership
-from verdex.presence import absent
+from verdex.presence import Absence, absent
 from verdex.storage import publish, retention
 from verdex.storage.database import Server
 from verdex.storage.projects import database_name
 from verdex.storage.registry import Registry
-from verdex.telemetry.redaction import redact
+from verdex.telemetry import redact, within_trace
+from verdex.telemetry.steps import RESULT
 from verdex.temporal.jobs import TemporalJobs
 
 LAST_REVISION: Final = 2**31 - 1
@@ -33,6 +37,7 @@ _KEPT: Final = {"phase", "attempt", "files_total"}
 """What a row goes on to say of a job that cannot be settled yet."""
 
 _logger = logging.getLogger(__name__)
+_tracer = trace.get_tracer(__name__)
 
 
 class _Cause(NamedTuple):
@@ -51,7 +56,7 @@ class Reconciler:
         self._temporal = jobs
         self._server = server
         self._registry = Registry(server.registry)
-        self._warned = dict[str, str]()
+        self._warned = dict[str, Absence | None]()
 
     async def reconcile_all(self) -> int:
         """End every row whose workflow is closed or lost; the number of rows that were ended.
@@ -88,13 +93,13 @@ class Reconciler:
         claims = await self._registry.claims()
         found = await absent(self._server, claims)
         for repository, claim in claims.items():
-            message = found[claim.job_id].message if claim.job_id in found else ""
-            if message and self._warned.get(claim.job_id) != message:
+            absence = found.get(claim.job_id)
+            if absence and self._warned.get(claim.job_id) != absence:
                 _logger.warning(
-                    "published index is not there",
-                    extra={**repository._asdict(), "job_id": claim.job_id, "error": message},
+                    "published index is not there" if absence.is_certain else "published index cannot be looked for",
+                    extra={**repository._asdict(), "job_id": claim.job_id, "error": absence.message},
                 )
-            self._warned[claim.job_id] = message
+            self._warned[claim.job_id] = absence
 
     async def _reconcile_apart(self, job: Job) -> bool:
         try:
@@ -175,8 +180,23 @@ class Reconciler:
             completed_at=max(closed_at, started_at),
             result=result,
         )
-        with suppress(JobConflict):  # somebody else ended it at the same moment
+        try:
             await self._registry.record(record)
+        except JobConflict:
+            return  # somebody else ended it at the same moment
+        _trace_end(record.identity, status, cause.error_type, message)
+
+
+def _trace_end(job: JobIdentity, status: JobStatus, error_type: str, message: str) -> None:
+    """The span of the job went with its workflow, so this says in its trace how it ended."""
+    attributes = {"verdex.job_id": job.job_id, "verdex.project_id": job.project_id, "verdex.repo_path": job.repo_path}
+    with within_trace(job.trace_id), _tracer.start_as_current_span("reconcile", attributes=attributes) as span:
+        if status == "completed":
+            span.set_attribute(f"{RESULT}error_message", message)
+            return
+        span.set_attribute(ERROR_TYPE, error_type)
+        span.add_event("exception", {EXCEPTION_TYPE: error_type, EXCEPTION_MESSAGE: message})
+        span.set_status(Status(StatusCode.ERROR, message))
 
 
 def _verdict(cause: _Cause, published: IndexResult | None) -> tuple[JobStatus, IndexResult | None, str]:

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from verdex.cli import details
+from verdex.cli.details import event_lines
 from verdex.cli.output import local_time
 from verdex.cli.pages import Pages
 from verdex.contracts import JobEvent
@@ -72,3 +73,18 @@ def test_a_block_without_a_next_try_keeps_its_message(job):
 
 def test_names_and_messages_stay_in_one_line(job):
     assert value(rows(job(repo_path="/a\n\x1b[2Jb")), "repository") == "/a\\n\\x1b[2Jb"
+
+
+def test_of_many_attempts_that_were_held_up_alike_the_first_and_the_last_are_shown():
+    at = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+    held_up = [
+        JobEvent(at=at, event="blocked", phase="scan", attempt=n, message=f"starting up (attempt {n + 1} in 8 s)")
+        for n in range(1, 6)
+    ]
+    other = JobEvent(at=at, event="blocked", phase="scan", attempt=6, message="refused (attempt 7 in 8 s)")
+    lines = list(event_lines([JobEvent(at=at, event="running", phase="scan"), *held_up, other]))
+    assert len(lines) == 5
+    assert lines[1].endswith("starting up (attempt 2 in 8 s)")
+    assert lines[2] == "  … 3 more like it"
+    assert lines[3].endswith("starting up (attempt 6 in 8 s)")
+    assert lines[4].endswith("refused (attempt 7 in 8 s)")

@@ -76,7 +76,7 @@ async def test_services_that_are_well_tell_versions_pollers_migrations_and_clock
     assert {part for part, finding in findings.items() if finding.advice} == set()
     assert findings["PostgreSQL"].found.startswith("18")
     assert findings["Temporal"].found.startswith("1.")
-    assert findings["workers"].found.startswith(f'1 polling "{settings.task_queue}": ')
+    assert findings["workers"].found.startswith(f'1 polled "{settings.task_queue}" in the last 75 s: ')
     assert findings["projects"].found == "1, all with schema version 1"
     assert findings["clock of Temporal"].found == findings["clock of PostgreSQL"].found == "as that of this machine"
 

@@ -116,3 +116,20 @@ async def test_what_schedules_run_is_in_no_trace(
     await client.execute_workflow(RECONCILE_JOBS, id=f"reconcile {settings.task_queue}", task_queue=settings.task_queue)
     tracing.flush()
     assert set((short_directory / "traces").glob("*")) == before
+
+
+async def test_the_trace_of_a_job_that_was_terminated_says_so_in_the_words_of_its_row(
+    verdex, client: Client, run_worker, hold, gate, repository: Path, spans_of: SpansOf
+):
+    async with run_worker(hold("index_shard")):
+        started = await verdex.index(repository)
+        await gate.reached()
+        await client.get_workflow_handle(started.workflow_id).terminate("for a test")
+        job = await verdex.job(started.job_id)
+        gate.open()
+    [span] = [span for span in spans_of(job) if span.name == "reconcile"]
+    assert (job.status, job.error_type) == ("failed", "WorkflowTerminated")
+    assert (span.status, span.status_message) == ("error", job.error_message)
+    [event] = span.events
+    assert (event.type, event.message) == (job.error_type, job.error_message)
+    assert span.attributes["error.type"] == job.error_type

@@ -94,7 +94,8 @@ def _exit_code() -> int:
         error.show()
         return error.exit_code
     except OSError as error:
-        click.echo(f"verdex: {error.strerror}: the output could not be written", err=True)
+        what = error.filename or "the output could not be written"
+        click.echo(f"verdex: {error.strerror}: {what}", err=True)
         return UNWRITABLE
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -1,9 +1,9 @@
 """One job with all that a person wants to know of it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from itertools import takewhile
+from itertools import groupby, takewhile
 from typing import Final
 
 from verdex.cli.naming import short
@@ -38,8 +38,22 @@ def details(job: Job, events: Sequence[JobEvent] = (), pages: Pages = Pages()) -
     return f"{headline(_without_next_try(job))}\n{body}"
 
 
-def event_line(event: JobEvent) -> str:
-    """Something that happened to a job, with its time of day to the millisecond."""
+def event_lines(events: Sequence[JobEvent]) -> Iterator[str]:
+    """What happened to a job; of many attempts that were held up alike, the first and the last."""
+    for _, alike in groupby(events, _kind):
+        first, *others = alike
+        yield _line(first)
+        if len(others) > 1:
+            yield f"  … {len(others) - 1:,} more like it"
+        yield from map(_line, others[-1:])
+
+
+def _kind(event: JobEvent) -> object:
+    return (event.phase, _NEXT_TRY.sub("", event.message or "")) if event.event == "blocked" else event
+
+
+def _line(event: JobEvent) -> str:
+    """With its time of day to the millisecond."""
     at = event.at.astimezone().isoformat(sep=" ", timespec="milliseconds")[:23]
     retry = f"attempt {event.attempt}" if event.attempt > 1 else ""
     return printable("  ".join(filter(None, [f"  {at}", f"{event.event:<9}", event.phase, retry, event.message])))

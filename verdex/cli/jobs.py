@@ -10,7 +10,7 @@ from typing import NoReturn, get_args
 import click
 
 from verdex.cli import naming, options, output, session
-from verdex.cli.details import details, event_line
+from verdex.cli.details import details, event_lines
 from verdex.cli.failures import EXIT_CODES
 from verdex.cli.following import follow
 from verdex.cli.session import Session
@@ -38,7 +38,7 @@ def status(job_id: str, *, with_events: bool, watch: bool, as_json: bool) -> NoR
         told = {"events": [event.model_dump(mode="json") for event in events]} if with_events else {}
         output.show_document({**job.model_dump(mode="json"), **told})
     else:
-        click.echo("\n".join([details(job, events, current.pages(job)), *map(event_line, events * with_events)]))
+        click.echo("\n".join([details(job, events, current.pages(job)), *event_lines(events * with_events)]))
     sys.exit(EXIT_CODES[job.status])
 
 

@@ -5,11 +5,11 @@ from typing import Final
 
 import asyncpg
 
-from verdex.errors import VerdexError
+from verdex.errors import DatabaseUnavailable, VerdexError
 from verdex.local.findings import Finding, bad, clock, size, some, well, worrying
 from verdex.storage.database import Connection, Server
 from verdex.storage.migrations import Kind, newest, version
-from verdex.storage.projects import Projects
+from verdex.storage.projects import Project, Projects
 from verdex.telemetry import redact
 
 _WRONG_PROJECTS: Final = "restore the database, or drop the project; where its schema is newer, install a newer verdex"
@@ -59,25 +59,37 @@ def _schema(part: str, kind: Kind, found: int) -> Finding:
 
 async def _projects(server: Server) -> Finding:
     """The databases of the projects, of which the first ones that are not well are named."""
-    projects, known = await Projects(server).list(), newest("project")
-    wrong: list[str] = []
-    behind: list[str] = []
-    for project in projects:
-        try:
-            async with server.database(project.database_name).connection() as connection:
-                found = await version(connection)
-        except (VerdexError, asyncpg.PostgresError) as error:
-            wrong.append(f"{project.id}: {redact(str(error))}")
-        else:
-            if found != known:
-                told = f"{project.id}: schema version {found} of {known}"
-                (wrong if found > known else behind).append(told)
+    projects = await Projects(server).list()
+    found = [await _project(server, project) for project in projects]
+    told = {
+        kind: [f"{project.id}: {what}" for project, (of, what) in zip(projects, found, strict=True) if of == kind]
+        for kind in ("wrong", "away", "behind")
+    }
+    if told["wrong"]:
+        return bad("projects", some(told["wrong"] + told["away"]), _WRONG_PROJECTS)
+    if told["away"]:
+        return bad(
+            "projects", some(told["away"]), "let the database accept connections: jobs in the project wait for it"
+        )
+    if told["behind"]:
+        return worrying("projects", some(told["behind"]), "nothing: the next job in the project migrates it")
+    return well("projects", f"{len(projects)}, all with schema version {newest('project')}")
+
+
+async def _project(server: Server, project: Project) -> tuple[str, str]:
+    """How the database of a project is: `wrong`, `away`, `behind` or `well`, and what there is to say of it."""
+    known = newest("project")
+    try:
+        async with server.database(project.database_name).connection() as connection:
+            found = await version(connection)
+    except DatabaseUnavailable as error:
+        return "away", redact(str(error))
+    except (VerdexError, asyncpg.PostgresError) as error:
+        return "wrong", redact(str(error))
+    finally:
         await server.forget(project.database_name)
-    if wrong:
-        return bad("projects", some(wrong), _WRONG_PROJECTS)
-    if behind:
-        return worrying("projects", some(behind), "nothing: the next job in the project migrates it")
-    return well("projects", f"{len(projects)}, all with schema version {known}")
+    kind = "well" if found == known else "wrong" if found > known else "behind"
+    return kind, f"schema version {found} of {known}"
 
 
 async def _databases(server: Server) -> Finding:

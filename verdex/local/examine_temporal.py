@@ -70,7 +70,8 @@ def _polled(pollers: _Pollers, task_queue: str, ahead: timedelta) -> Finding:
     workers = [sorted({one.identity for one in found if _at(one) >= oldest}) for found in pollers]
     if not workers[0]:
         return bad("workers", f'no worker polls "{task_queue}"', "start a worker: verdex worker")
-    told = f'{len(workers[0])} polling "{task_queue}": {some(workers[0])}'
+    lately = f"in the last {temporal.POLLER_IS_GONE_AFTER.total_seconds():.0f} s"
+    told = f'{len(workers[0])} polled "{task_queue}" {lately}: {some(workers[0])}'
     if not workers[1]:
         return worrying("workers", f"{told}; but none takes activities", "is it draining? look into its log")
     return well("workers", told)

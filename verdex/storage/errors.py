@@ -46,6 +46,9 @@ _BY_CLASS: dict[str, type[VerdexError]] = {
 }
 
 
+_LOST = "PostgreSQL is not available: the connection was lost"
+
+
 def translate(error: BaseException) -> VerdexError | None:
     """The error of verdex that stands for `error`; None where it is a bug of the program."""
     match error:
@@ -56,7 +59,9 @@ def translate(error: BaseException) -> VerdexError | None:
         case asyncpg.InterfaceError(__context__=asyncpg.PostgresError() as cause):
             return translate(cause)  # the end of a transaction complains that its connection is closed; this is why
         case asyncpg.InternalClientError():  # what it says is about the protocol
-            return DatabaseUnavailable("PostgreSQL is not available: the connection was lost")
+            return DatabaseUnavailable(_LOST)
+        case asyncpg.InterfaceError() if "connection is closed" in str(error):  # and here, about a method
+            return DatabaseUnavailable(_LOST)
         case asyncpg.InterfaceError() | ConnectionError() | TimeoutError():
             return DatabaseUnavailable(_named(DatabaseUnavailable, error))
         case _:

@@ -12,6 +12,7 @@ import platform
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import ClassVar, cast
@@ -39,6 +40,7 @@ from opentelemetry.sdk.resources import (
     Resource,
 )
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.util.types import AttributeValue
 from temporalio.contrib.opentelemetry import ReplaySafeTracerProvider, create_tracer_provider
 
@@ -96,6 +98,20 @@ def current_trace_id() -> str | None:
     """Give the trace id of the current span as 32 hex digits; None outside a span."""
     context = trace.get_current_span().get_span_context()
     return trace.format_trace_id(context.trace_id) if context.is_valid else None
+
+
+@contextmanager
+def within_trace(trace_id: str) -> Iterator[None]:
+    """Spans that begin inside belong to a trace that other processes began; their parent is not known.
+
+    `trace_id` is written as 32 hex digits.
+    """
+    generated = RandomIdGenerator().generate_span_id()
+    parent = trace.SpanContext(
+        int(trace_id, 16), generated, is_remote=True, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED)
+    )
+    with trace.use_span(trace.NonRecordingSpan(parent)):
+        yield
 
 
 def build_provider(service_name: str, traces_directory: Path) -> ReplaySafeTracerProvider:
