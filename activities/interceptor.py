@@ -19,7 +19,7 @@ from verdex.errors import VerdexError
 from verdex.storage.statements import summed
 from verdex.telemetry import bind
 
-HEARTBEAT_SECONDS: Final = 0.5
+HEARTBEAT_SECONDS: Final = 1.0
 """Also how soon an activity hears that its job was cancelled."""
 
 ATTEMPT: Final = "verdex.attempt"

@@ -9,6 +9,7 @@ import pytest
 
 from verdex.telemetry.otlp import StoredSpan, decode
 from verdex.telemetry.store import read
+from workflows.policies import CONCURRENT_SHARDS
 
 WORKER = "verdex-worker"
 
@@ -88,10 +89,11 @@ def test_the_span_of_the_job_lasts_from_before_the_kill_until_after_the_publish(
     assert job.end_ns >= spans["publish"].end_ns
 
 
-def test_every_shard_that_was_done_is_there_once(killed: Traced):
+def test_the_shards_that_were_done_are_there_once_but_for_those_of_the_moment_before_the_kill(killed: Traced):
     done = [span for span in killed.spans if span.name == "index_shard" and span.status == "unset"]
     shards = [span.attributes["verdex.shard"] for span in done]
-    assert sorted(shards) == list(range(len(shards)))
+    assert len(set(shards)) == len(shards)
+    assert len(set(range(max(shards))) - set(shards)) < CONCURRENT_SHARDS
 
 
 def test_an_attempt_that_died_with_its_worker_is_there_as_one_that_failed(killed: Traced):

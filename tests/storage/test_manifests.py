@@ -9,7 +9,7 @@ import pytest
 from tests.storage.conftest import File, Files, Tree
 from verdex.contracts import FileOutcome
 from verdex.errors import StateRefused
-from verdex.storage.manifests import FILE_COST, SHARD_BYTES, IndexedFile, ScannedFile, settle
+from verdex.storage.manifests import FILE_COST, SHARD_BYTES, SHARDS, IndexedFile, ScannedFile, settle
 
 
 async def left(tree: Tree, files: Files, *, force: bool = False) -> list[str]:
@@ -185,7 +185,11 @@ async def test_a_shard_holds_so_many_bytes_or_files(tree: Tree):
     assert await _shards(tree, *[0] * files) == [files]
     assert await _shards(tree, *[0] * (2 * files + 1)) == [files, files, 1]
     assert await _shards(tree, *[SHARD_BYTES // 2 - FILE_COST] * 5) == [2, 2, 1]
-    assert await _shards(tree, SHARD_BYTES * 2000, SHARD_BYTES * 10, 1, 1) == [1, 3]
+    assert await _shards(tree, SHARD_BYTES * 10, SHARD_BYTES - FILE_COST, 1, 1) == [1, 3]
+
+
+async def test_a_large_tree_has_no_more_shards_but_larger_ones(tree: Tree):
+    assert await _shards(tree, *[SHARD_BYTES - FILE_COST] * (10 * SHARDS)) == [10] * SHARDS
 
 
 async def test_a_file_is_in_one_shard(tree: Tree):

@@ -52,6 +52,8 @@ async def hold(connection: Connection, manifest_id: int, known: Mapping[BlobKey,
     """
     if not await connection.fetchval("SELECT true FROM manifests WHERE id = $1 FOR KEY SHARE", manifest_id):
         raise PermanentError(f"the work of this job was given up (manifest {manifest_id})")
+    if not known:
+        return {}
     rows = await connection.fetch("SELECT id FROM blobs WHERE id = ANY ($1::bigint[]) FOR KEY SHARE", [*known.values()])
     held = {row["id"] for row in rows}
     return {key: blob_id for key, blob_id in known.items() if blob_id in held}
@@ -64,6 +66,8 @@ async def store(
 
     A blob that another job stored in the meantime is taken as it is. The manifest must be there, as `hold` sees to.
     """
+    if not blobs:
+        return {}
     keys = sorted(blobs)  # in one order everywhere, so that two jobs cannot wait for each other
     arguments = (manifest_id, [key.content_hash for key in keys], [key.language for key in keys])
     with statement(connection, "INSERT", "blobs") as insert:
@@ -86,6 +90,8 @@ async def _copy_chunks(connection: Connection, chunks: Mapping[int, Sequence[Chu
         for blob_id, of_blob in chunks.items()
         for ordinal, chunk in enumerate(of_blob)
     ]
+    if not records:
+        return
     with statement(connection, "COPY", "chunks") as copy:
         copy.completed(await connection.copy_records_to_table("chunks", records=records, columns=columns))
 

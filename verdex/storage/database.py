@@ -45,6 +45,7 @@ class Database:
                 timeout=CONNECT_TIMEOUT,
                 command_timeout=COMMAND_TIMEOUT,
                 max_inactive_connection_lifetime=60,
+                reset=_as_it_is if self.name else None,
                 server_settings={
                     "application_name": "verdex",
                     "jit": "off",
@@ -81,6 +82,10 @@ class Database:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.terminate()
+
+
+async def _as_it_is(_: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """The default asks the server to forget what a session may have set, each time; in a project's, nothing is."""
 
 
 @asynccontextmanager

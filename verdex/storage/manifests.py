@@ -14,8 +14,11 @@ from verdex.storage.database import Connection, Database
 from verdex.storage.statements import statement
 
 SHARD_BYTES: Final = 4 * 1024 * 1024
+"""Of a tree that is small; of a large one, shards are larger."""
+SHARDS: Final = 64
+"""About so many, so that the history of a workflow is bounded, and the steps of a large tree cost little beside it."""
 FILE_COST: Final = 8 * 1024
-"""What a file costs beside its content, in bytes: a shard has at most SHARD_BYTES / FILE_COST files."""
+"""What a file costs beside its content, in bytes."""
 
 
 class ScannedFile(NamedTuple):
@@ -94,7 +97,7 @@ class Manifests:
             _refuse_abandoned(manifest_id, state)
             if state == "open":
                 with statement(connection, "INSERT", "files") as plan:  # reads what is published, and settles that
-                    plan.completed(await connection.execute(_PLAN, manifest_id, SHARD_BYTES, FILE_COST))
+                    plan.completed(await connection.execute(_PLAN, manifest_id, SHARD_BYTES, SHARDS, FILE_COST))
                 await connection.execute("UPDATE manifests SET state = 'planned' WHERE id = $1", manifest_id)
 
     async def is_planned(self, manifest_id: int) -> bool:
@@ -193,9 +196,9 @@ WITH base AS (
 INSERT INTO files (manifest_id, ordinal, path, size, fingerprint, outcome, reason, blob_id, shard)
 SELECT $1, ordinal, path, size, fingerprint, outcome, reason, blob_id,
        CASE WHEN outcome IS NULL THEN
-           div(sum(size + $3::bigint) FILTER (WHERE outcome IS NULL) OVER (ORDER BY ordinal) - 1, $2::bigint)
+           div(sum(cost) OVER (ORDER BY ordinal) - 1, greatest($2::bigint, ceil(sum(cost) OVER () / $3::int)))
        END
-FROM settled
+FROM (SELECT *, CASE WHEN outcome IS NULL THEN size + $4::bigint ELSE 0 END AS cost FROM settled) AS costly
 """
 
 
