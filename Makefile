@@ -4,15 +4,17 @@ PYTHON ?= python3
 REPO   ?= .
 SEED   ?= 1
 JOBS   ?= 50
+TREES  ?= stdlib linux-10k
+REPEAT ?= 1
 BIN    := .venv/bin
 TESTS  := $(BIN)/pytest --numprocesses 2 --dist loadfile
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
 EDITABLE := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
-.PHONY: help index test check chaos format lock clean
+.PHONY: help index test check chaos bench bench-check format lock clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 index: .venv/installed ## index REPO (default: this repository), starting what that needs
 	@$(BIN)/verdex index "$(REPO)"
@@ -29,6 +31,12 @@ check: .venv/installed-dev ## everything that CI checks: format, lint, types, im
 
 chaos: .venv/installed-dev ## break everything under JOBS jobs (SEED) and look for a lie
 	@$(BIN)/python -m tests.chaos --seed $(SEED) --jobs $(JOBS)
+
+bench: .venv/installed-dev ## measure indexing against what the machine can do (TREES, REPEAT)
+	@$(BIN)/python -m benchmarks $(TREES) --repeat $(REPEAT)
+
+bench-check: .venv/installed-dev ## compare what indexing costs with benchmarks/baseline.json
+	@$(BIN)/python -m benchmarks.check
 
 format: .venv/installed-dev ## format the code and mend what can be mended
 	@$(BIN)/ruff format .

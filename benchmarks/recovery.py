@@ -11,18 +11,16 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from random import Random
 from typing import Final, NamedTuple
 
 import asyncpg
 
 from benchmarks.opens import counted_opens
+from benchmarks.trees import write_modules
 from tests.chaos.evidence import connected
 from tests.chaos.stack import PARTS, Stack, ended, send
 
 KILLS: Final = (*((part,) for part in sorted(PARTS)), tuple(sorted(PARTS)))
-FILES_PER_DIRECTORY: Final = 100
-FUNCTIONS_PER_FILE: Final = 20
 KILLED_AT: Final = 0.3
 """Share of the files that have an outcome when the parts are killed."""
 DEADLINE_SECONDS: Final = 900.0
@@ -98,19 +96,6 @@ async def _settled(url: str) -> AsyncIterator[int]:
             await asyncio.sleep(0.02)
 
 
-def write_tree(root: Path, files: int) -> None:
-    """Python files of about 2 kB each, all different."""
-    random = Random(0)  # noqa: S311  (the same tree every time)
-    for number in range(files):
-        path = root / f"package_{number // FILES_PER_DIRECTORY}" / f"module_{number}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        functions = (
-            f"def function_{line}(argument):\n    value = argument * {random.getrandbits(64)}\n    return value\n\n\n"
-            for line in range(FUNCTIONS_PER_FILE)
-        )
-        path.write_text("".join(functions))
-
-
 async def _main(directory: Path, files: int) -> None:
     stack = Stack(directory)
     print(f"{'killed':30} {'down s':>6} {'stall s':>7} {'repeated':>9}")
@@ -130,7 +115,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vx-") as name:
         directory = Path(name)
         directory.chmod(0o755)  # PostgreSQL may run as another user
-        write_tree(directory / "tree", files)
+        write_modules(directory / "tree", files)
         asyncio.run(_main(directory, files))
 
 

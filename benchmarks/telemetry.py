@@ -11,9 +11,7 @@ answer: where other things run, a job lasts longer, and so does what the worker 
 
 import argparse
 import asyncio
-import shutil
 import socket
-import sysconfig
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +25,7 @@ from urllib.request import urlopen
 
 import psutil
 
+from benchmarks.trees import copy_of_the_standard_library
 from tests.chaos.stack import PARTS, Stack
 
 WITHOUT: Final = {"OTEL_SDK_DISABLED": "true", "VERDEX_LOG_LEVEL": "ERROR"}
@@ -175,12 +174,6 @@ def _free_port() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
-
-
-def copy_of_the_standard_library(to: Path) -> None:
-    """Of the Python that runs this, without what was installed or compiled."""
-    ignored = shutil.ignore_patterns("site-packages", "__pycache__", "*.so", "*.a")
-    shutil.copytree(sysconfig.get_paths()["stdlib"], to, ignore=ignored)
 
 
 def report(pairs: Sequence[tuple[Cost, Cost]]) -> Iterator[str]:
