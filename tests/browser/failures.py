@@ -148,8 +148,8 @@ async def _given_up(night: Night, job: Job) -> None:
 
 
 async def too_many_connections(night: Night) -> Job:
-    await _disconnect(night)
     await night.sql(f"ALTER DATABASE {DATABASE} CONNECTION LIMIT 0")
+    await _disconnect(night)
     try:
         return await night.index(night.tree)
     finally:
@@ -235,7 +235,7 @@ FAILURES: Final = {
     "schema newer": Failure("SchemaTooNew", "999", schema_too_new),
     "connection lost": Failure("DatabaseUnavailable", "terminating connection", connection_lost),
     "connection refused": Failure("DatabaseUnavailable", "Connection refused", connection_refused),
-    "server starting up": Failure("DatabaseUnavailable", "the database system is", starting_up),
+    "server starting up": Failure("DatabaseUnavailable", "PostgreSQL is not available", starting_up),
     "too many connections": Failure("DatabaseUnavailable", "too many connections", too_many_connections),
     "timeout": Failure("DatabaseUnavailable", "statement timeout", timeout),
     "deadlock": Failure("DatabaseUnavailable", "deadlock detected", deadlock),
