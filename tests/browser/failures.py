@@ -119,7 +119,7 @@ async def connection_refused(night: Night) -> Job:
 async def starting_up(night: Night) -> Job:
     """It is for as long as it waits for a server that it shall follow."""
     signal_file, owner = night.postgres.data / "standby.signal", night.postgres.data.stat()
-    async with night.held_up(VERDEX_BLOCKED_LIMIT_SECONDS="3") as job:
+    async with night.held_up(VERDEX_BLOCKED_LIMIT_SECONDS="6") as job:
         _kill(night)
     signal_file.touch()
     os.chown(signal_file, owner.st_uid, owner.st_gid)
@@ -235,7 +235,7 @@ FAILURES: Final = {
     "schema newer": Failure("SchemaTooNew", "999", schema_too_new),
     "connection lost": Failure("DatabaseUnavailable", "terminating connection", connection_lost),
     "connection refused": Failure("DatabaseUnavailable", "Connection refused", connection_refused),
-    "server starting up": Failure("DatabaseUnavailable", "PostgreSQL is not available", starting_up),
+    "server starting up": Failure("DatabaseUnavailable", "the database system is", starting_up),
     "too many connections": Failure("DatabaseUnavailable", "too many connections", too_many_connections),
     "timeout": Failure("DatabaseUnavailable", "statement timeout", timeout),
     "deadlock": Failure("DatabaseUnavailable", "deadlock detected", deadlock),
