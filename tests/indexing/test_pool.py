@@ -14,6 +14,7 @@ import pytest
 from verdex.errors import ParserUnavailable
 from verdex.indexing.chunking import chunk
 from verdex.indexing.pool import ChunkPool, ParserCrashed, Source
+from verdex.storage.copying import encoded
 
 GOOD = Source("def one():\n    return 1\n", "python")
 
@@ -41,13 +42,13 @@ def children() -> set[psutil.Process]:
 
 async def test_chunks_come_in_the_order_of_their_texts(pool: ChunkPool):
     sources = [Source(f"x{number} = {number}\n", "python") for number in range(20)] + [Source("plain\n", None)]
-    assert await pool.chunk(sources) == [chunk(source.content, source.language) for source in sources]
+    assert await pool.chunk(sources) == [encoded(chunk(*source)) for source in sources]
 
 
 async def test_a_text_that_kills_its_parser_is_told_from_the_others(own_pool: ChunkPool):
     first, deadly, last = await own_pool.chunk([GOOD, Source(Deadly("x"), "python"), GOOD])
     assert isinstance(deadly, ParserCrashed)
-    assert first == last == chunk(*GOOD)
+    assert first == last == encoded(chunk(*GOOD))
 
 
 async def test_a_pool_whose_process_was_killed_goes_on_with_another(own_pool: ChunkPool):
@@ -56,8 +57,8 @@ async def test_a_pool_whose_process_was_killed_goes_on_with_another(own_pool: Ch
     for process in children() - before:
         process.kill()
         process.wait(10)
-    assert await own_pool.chunk([GOOD]) == [chunk(*GOOD)]
-    assert await own_pool.chunk([GOOD]) == [chunk(*GOOD)]
+    assert await own_pool.chunk([GOOD]) == [encoded(chunk(*GOOD))]
+    assert await own_pool.chunk([GOOD]) == [encoded(chunk(*GOOD))]
 
 
 async def test_no_text_is_to_blame_where_no_process_can_be_started(own_pool: ChunkPool):
@@ -67,7 +68,7 @@ async def test_no_text_is_to_blame_where_no_process_can_be_started(own_pool: Chu
             await own_pool.chunk([GOOD])
     finally:
         set_executable(sys.executable)
-    assert await own_pool.chunk([GOOD]) == [chunk(*GOOD)]
+    assert await own_pool.chunk([GOOD]) == [encoded(chunk(*GOOD))]
 
 
 async def test_a_closed_pool_leaves_no_process_behind():

@@ -15,6 +15,7 @@ from verdex.contracts import IndexResult, JobIdentity, JobRecord, JobState, JobS
 from verdex.local.postgres import Postgres, binaries
 from verdex.storage import blobs
 from verdex.storage.blobs import BlobKey
+from verdex.storage.copying import encoded
 from verdex.storage.database import Connection, Database, Server
 from verdex.storage.manifests import IndexedFile, Manifests, ScannedFile, settle
 from verdex.storage.migrations import Kind, migrate
@@ -200,7 +201,7 @@ class Tree:
         key = self.key(file)
         if found := await blobs.known(self.database, manifest.manifest_id, [key]):
             return found[key]
-        return (await blobs.store(connection, manifest.manifest_id, {key: self.lines(file)}))[key]
+        return (await blobs.store(connection, manifest.manifest_id, {key: encoded(self.lines(file))}))[key]
 
     def key(self, file: File) -> BlobKey:
         return BlobKey(hashlib.sha256(self.text(file.content).encode()).digest(), file.language)

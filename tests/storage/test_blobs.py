@@ -8,13 +8,17 @@ import pytest
 from tests.storage.conftest import File, Line, Tree
 from verdex.contracts import Manifest
 from verdex.errors import StateRefused
+from verdex.indexing.chunking import Chunk
 from verdex.storage import blobs
 from verdex.storage.blobs import BlobKey
+from verdex.storage.copying import ChunkRow, encoded
 
 
-async def store(tree: Tree, manifest: Manifest, contents: Mapping[BlobKey, Sequence[Line]]) -> dict[BlobKey, int]:
+async def store(tree: Tree, manifest: Manifest, contents: Mapping[BlobKey, Sequence[ChunkRow]]) -> dict[BlobKey, int]:
     async with tree.database.transaction() as connection:
-        return await blobs.store(connection, manifest.manifest_id, contents)
+        return await blobs.store(
+            connection, manifest.manifest_id, {key: encoded(of_blob) for key, of_blob in contents.items()}
+        )
 
 
 async def known(tree: Tree, manifest: Manifest, *keys: BlobKey) -> dict[BlobKey, int]:
@@ -49,7 +53,7 @@ async def test_storing_again_takes_what_is_there(tree: Tree):
 async def test_two_connections_that_store_a_blob_make_one(tree: Tree):
     one, other, key = await tree.open(), await tree.open(), tree.key(File("1"))
     async with tree.database.transaction() as first:
-        ids = await blobs.store(first, one.manifest_id, {key: [Line(1, "one")]})
+        ids = await blobs.store(first, one.manifest_id, {key: encoded([Line(1, "one")])})
         waiting = asyncio.create_task(store(tree, other, {key: [Line(1, "other")]}))
         query = "SELECT true FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
         async with asyncio.timeout(30):
@@ -73,7 +77,7 @@ async def test_a_blob_of_a_transaction_that_was_rolled_back_is_made_by_the_next(
     async with tree.database.connection() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await blobs.store(connection, manifest.manifest_id, {key: [Line(1, "lost")]})
+        await blobs.store(connection, manifest.manifest_id, {key: encoded([Line(1, "lost")])})
         await transaction.rollback()
     assert await known(tree, manifest, key) == {}
     ids = await store(tree, manifest, {key: [Line(1, "kept")]})
@@ -126,3 +130,16 @@ async def test_a_chunk_has_a_place_and_is_stored_whole_or_not_at_all(tree: Tree)
     with pytest.raises(StateRefused):
         await store(tree, manifest, {key: [Line(1, "fine"), Line(0, "nowhere")]})
     assert await known(tree, manifest, key) == {}
+
+
+async def test_chunks_are_stored_as_they_were_made(tree: Tree):
+    manifest, key = await tree.open(), tree.key(File("1"))
+    made = [
+        Chunk(1, 1, "module", None, "x = 'ä \U0001f40d'"),
+        Chunk(2, 40_000_000, "method", "Größe.fmt", "\tdef fmt(self):\r\n\t\\N\n"),
+        Chunk(40_000_001, 40_000_002, "text", "", ""),
+    ]
+    ids = await store(tree, manifest, {key: made})
+    async with tree.database.connection() as connection:
+        rows = await connection.fetch("SELECT * FROM chunks WHERE blob_id = $1 ORDER BY ordinal", ids[key])
+    assert [tuple(row) for row in rows] == [(ids[key], number, *chunk) for number, chunk in enumerate(made)]

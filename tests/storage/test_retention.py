@@ -14,12 +14,12 @@ import pytest
 from tests.storage.conftest import File, Files, Line, Tree, failure, job_record, new_database, success
 from verdex.contracts import TERMINAL, IndexResult, JobStatus, Manifest, Shard
 from verdex.errors import PermanentError, StateRefused
-from verdex.indexing.chunking import Chunk
 from verdex.indexing.pool import ChunkPool, ParserCrashed, Source
 from verdex.indexing.scan import scan_repository
 from verdex.indexing.shard import index_shard
 from verdex.local.postgres import Postgres
 from verdex.storage import blobs, retention
+from verdex.storage.copying import EncodedChunk, encoded
 from verdex.storage.database import Connection, Database, Server
 from verdex.storage.registry import Registry
 from verdex.storage.retention import collect_blobs, collect_manifests, remove_old_jobs, was_removed
@@ -235,7 +235,7 @@ async def orphan(tree: Tree) -> tuple[blobs.BlobKey, int]:
     """A blob that no manifest holds."""
     key = tree.key(File("orphan"))
     async with tree.database.transaction() as connection:
-        ids = await blobs.store(connection, (await tree.open()).manifest_id, {key: tree.lines(File("orphan"))})
+        ids = await blobs.store(connection, (await tree.open()).manifest_id, {key: encoded(tree.lines(File("orphan")))})
     return key, ids[key]
 
 
@@ -255,7 +255,7 @@ async def test_a_job_waits_for_the_collector_and_makes_anew_what_is_gone(tree: T
     async def hold_or_store() -> tuple[dict[blobs.BlobKey, int], dict[blobs.BlobKey, int]]:
         async with tree.database.transaction() as connection:
             held = await blobs.hold(connection, manifest.manifest_id, known)
-            return held, await blobs.store(connection, manifest.manifest_id, {key: [Line(1, "anew")]})
+            return held, await blobs.store(connection, manifest.manifest_id, {key: encoded([Line(1, "anew")])})
 
     async with locked(tree.database, "DELETE FROM blobs WHERE id = $1", blob_id) as collector:
         waiting = asyncio.create_task(hold_or_store())
@@ -270,7 +270,7 @@ async def test_a_blob_that_is_collected_while_it_is_stored_is_made_anew(tree: Tr
 
     async def store() -> dict[blobs.BlobKey, int]:
         async with tree.database.transaction() as connection:
-            return await blobs.store(connection, manifest.manifest_id, {key: [Line(1, "anew")]})
+            return await blobs.store(connection, manifest.manifest_id, {key: encoded([Line(1, "anew")])})
 
     async with locked(tree.database, "SELECT FROM blobs WHERE id = $1 FOR UPDATE", blob_id) as collector:
         waiting = asyncio.create_task(store())
@@ -331,7 +331,7 @@ class Collecting(ChunkPool):
     collect: Callable[[], Awaitable[tuple[int, int]]]
     found: list[tuple[int, int]]
 
-    async def chunk(self, sources: Sequence[Source]) -> list[list[Chunk] | ParserCrashed]:
+    async def chunk(self, sources: Sequence[Source]) -> list[list[EncodedChunk] | ParserCrashed]:
         self.found.append(await self.collect())
         return await super().chunk(sources)
 

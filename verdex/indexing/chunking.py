@@ -5,8 +5,9 @@ its nested definitions become chunks, and the lines between them chunks of the d
 big is cut by lines. Chunks are runs of whole lines, so nothing here depends on columns or encodings.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import accumulate
 from math import ceil
 from typing import Final, NamedTuple
@@ -73,7 +74,7 @@ def chunk(content: str, language: str | None) -> list[Chunk]:
     else:
         runs = ((file, first, last) for first, last in lines.pieces(0, file.last))
     return [
-        Chunk(first + 1, last + 1, scope.kind, scope.symbol, "\n".join(lines.rows[first : last + 1]))
+        Chunk(first + 1, last + 1, scope.kind, scope.symbol, lines.text(first, last))
         for scope, first, last in _without_tails(runs, lines)
     ]
 
@@ -100,8 +101,12 @@ class _Lines:
     """The rows of a content, and which runs of them fit in a chunk."""
 
     def __init__(self, content: str) -> None:
+        self._content = content
         self.rows = content.split("\n")
-        self._offsets = list(accumulate(map(len, self.rows), initial=0))
+        self._offsets = list(accumulate(map(len, self.rows), initial=0))  # line ends not counted
+
+    def text(self, first: int, last: int) -> str:
+        return self._content[self._offsets[first] + first : self._offsets[last + 1] + last]
 
     def fits(self, first: int, last: int) -> bool:
         return last - first < MAX_LINES and self._offsets[last + 1] - self._offsets[first] <= MAX_CHARS
@@ -128,8 +133,17 @@ class _Lines:
         end = max(first, bisect_right(self._offsets, full, first + 1, bound + 1) - 2)
         remaining = last - first + 1
         goal = min(end, first + ceil(remaining / ceil(remaining / MAX_LINES)) - 1)
-        blanks = [row for row in range(first + (end - first) // 2, end + 1) if self._is_blank(row)]
-        return min(blanks, key=lambda row: abs(row - goal), default=goal)
+        return self._blank_near(goal, first + (end - first) // 2, end)
+
+    def _blank_near(self, goal: int, lowest: int, highest: int) -> int:
+        """The blank row that is next to `goal`, which itself is taken if there is none within the bounds."""
+        after = bisect_left(self._blanks, goal)
+        near = [row for row in self._blanks[max(0, after - 1) : after + 1] if lowest <= row <= highest]
+        return min(near, key=lambda row: abs(row - goal), default=goal)
+
+    @cached_property
+    def _blanks(self) -> list[int]:
+        return [row for row, text in enumerate(self.rows) if not text or text.isspace()]
 
     def _is_blank(self, row: int) -> bool:
         return not self.rows[row] or self.rows[row].isspace()

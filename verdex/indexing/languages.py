@@ -9,7 +9,6 @@ import re
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
-from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 from tree_sitter import Language, Parser, Query
@@ -118,11 +117,12 @@ def language_of(path: str, head: bytes) -> str | None:
     The file name decides, then the extension, and for files without one the shebang in `head`, the first bytes
     of the content (one line is enough).
     """
-    file = PurePosixPath(path)
-    if file.name in FILE_NAMES:
-        return FILE_NAMES[file.name]
-    if file.suffix:
-        return EXTENSIONS.get(file.suffix[1:].lower())
+    name = path.rpartition("/")[2]
+    if name in FILE_NAMES:
+        return FILE_NAMES[name]
+    stem, _, extension = name.rpartition(".")
+    if stem and extension:
+        return EXTENSIONS.get(extension.lower())
     shebang = _SHEBANG.match(head[:256])
     return INTERPRETERS.get(shebang[1].decode().lower()) if shebang else None
 

@@ -19,7 +19,8 @@ from queue import SimpleQueue
 from typing import Final, NamedTuple
 
 from verdex.errors import ParserUnavailable
-from verdex.indexing.chunking import Chunk, chunk
+from verdex.indexing.chunking import chunk
+from verdex.storage.copying import EncodedChunk, encoded
 
 
 class Source(NamedTuple):
@@ -34,7 +35,7 @@ class ParserCrashed(Exception):
 
 
 class _Chunked(NamedTuple):
-    chunks: list[list[Chunk]]
+    chunks: list[list[EncodedChunk]]
     logged: list[logging.LogRecord]
 
 
@@ -65,7 +66,7 @@ class ChunkPool:
         self._processes = processes
         self._executor = _start(processes)
 
-    async def chunk(self, sources: Sequence[Source]) -> list[list[Chunk] | ParserCrashed]:
+    async def chunk(self, sources: Sequence[Source]) -> list[list[EncodedChunk] | ParserCrashed]:
         """The chunks of each text, in order; `ParserCrashed` in place of those of a text that kills its parser.
 
         Raises:
@@ -84,9 +85,9 @@ class ChunkPool:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-async def _chunk_apart(sources: Sequence[Source]) -> list[list[Chunk] | ParserCrashed]:
+async def _chunk_apart(sources: Sequence[Source]) -> list[list[EncodedChunk] | ParserCrashed]:
     """One text after the other in a process of their own, to find the one that kills it."""
-    results: list[list[Chunk] | ParserCrashed] = []
+    results: list[list[EncodedChunk] | ParserCrashed] = []
     executor = await _proven()
     for source in sources:
         try:
@@ -108,7 +109,7 @@ async def _proven() -> ProcessPoolExecutor:
     return executor
 
 
-async def _run(executor: ProcessPoolExecutor, sources: Sequence[Source]) -> list[list[Chunk]]:
+async def _run(executor: ProcessPoolExecutor, sources: Sequence[Source]) -> list[list[EncodedChunk]]:
     chunked = await asyncio.get_running_loop().run_in_executor(executor, _chunk_all, sources)
     for record in chunked.logged:
         logging.getLogger(record.name).handle(record)
@@ -116,7 +117,7 @@ async def _run(executor: ProcessPoolExecutor, sources: Sequence[Source]) -> list
 
 
 def _chunk_all(sources: Sequence[Source]) -> _Chunked:
-    chunks = [chunk(source.content, source.language) for source in sources]
+    chunks = [encoded(chunk(source.content, source.language)) for source in sources]
     return _Chunked(chunks, [_logged.get() for _ in range(_logged.qsize())])
 
 

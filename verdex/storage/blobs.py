@@ -1,9 +1,10 @@
 """Blobs: contents, each chunked once for a language and a version of the pipeline, however many paths hold it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from verdex.errors import PermanentError
+from verdex.storage.copying import COLUMNS, EncodedChunk, copied
 from verdex.storage.database import Connection, Database
 from verdex.storage.statements import statement
 
@@ -13,21 +14,6 @@ class BlobKey(NamedTuple):
 
     content_hash: bytes  # SHA-256
     language: str  # "" where there is no grammar
-
-
-class ChunkRow(Protocol):
-    """What is stored of a chunk; lines are numbered from 1, and the last one is part of it."""
-
-    @property
-    def start_line(self) -> int: ...  # noqa: D102
-    @property
-    def end_line(self) -> int: ...  # noqa: D102
-    @property
-    def kind(self) -> str: ...  # noqa: D102
-    @property
-    def symbol(self) -> str | None: ...  # noqa: D102
-    @property
-    def content(self) -> str: ...  # noqa: D102
 
 
 async def known(database: Database, manifest_id: int, keys: Iterable[BlobKey]) -> dict[BlobKey, int]:
@@ -60,7 +46,7 @@ async def hold(connection: Connection, manifest_id: int, known: Mapping[BlobKey,
 
 
 async def store(
-    connection: Connection, manifest_id: int, blobs: Mapping[BlobKey, Sequence[ChunkRow]]
+    connection: Connection, manifest_id: int, blobs: Mapping[BlobKey, Sequence[EncodedChunk]]
 ) -> dict[BlobKey, int]:
     """Store blobs with all their chunks, in the caller's transaction, and give the id of each.
 
@@ -83,17 +69,13 @@ async def store(
     return ids
 
 
-async def _copy_chunks(connection: Connection, chunks: Mapping[int, Sequence[ChunkRow]]) -> None:
-    columns = ["blob_id", "ordinal", "start_line", "end_line", "kind", "symbol", "content"]
-    records = [
-        (blob_id, ordinal, chunk.start_line, chunk.end_line, chunk.kind, chunk.symbol, chunk.content)
-        for blob_id, of_blob in chunks.items()
-        for ordinal, chunk in enumerate(of_blob)
-    ]
-    if not records:
+async def _copy_chunks(connection: Connection, chunks: Mapping[int, Sequence[EncodedChunk]]) -> None:
+    if not chunks:
         return
     with statement(connection, "COPY", "chunks") as copy:
-        copy.completed(await connection.copy_records_to_table("chunks", records=records, columns=columns))
+        copy.completed(
+            await connection.copy_to_table("chunks", source=copied(chunks), columns=COLUMNS, format="binary")
+        )
 
 
 _KNOWN = """

@@ -1,0 +1,66 @@
+"""Chunks in the binary format of COPY.
+
+They are encoded by the processes that make them, so that the worker hands them on as they are.
+https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS
+"""
+
+import struct
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Final, Protocol
+
+COLUMNS: Final = ("blob_id", "ordinal", "start_line", "end_line", "kind", "symbol", "content")
+
+EncodedChunk = bytes
+"""A row of `chunks`, but for the number of its columns and its blob."""
+
+
+class ChunkRow(Protocol):
+    """What is stored of a chunk; lines are numbered from 1, and the last one is part of it."""
+
+    @property
+    def start_line(self) -> int: ...  # noqa: D102
+    @property
+    def end_line(self) -> int: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def symbol(self) -> str | None: ...  # noqa: D102
+    @property
+    def content(self) -> str: ...  # noqa: D102
+
+
+_SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_END: Final = struct.pack("!h", -1)
+_NULL: Final = struct.pack("!i", -1)
+_BLOB: Final = struct.Struct("!hiq")
+_NUMBERS: Final = struct.Struct("!iiiiii")
+_LENGTH: Final = struct.Struct("!i")
+
+
+def encoded(chunks: Iterable[ChunkRow]) -> list[EncodedChunk]:
+    """All chunks of a blob, in order."""
+    return [
+        b"".join(
+            (
+                _NUMBERS.pack(4, ordinal, 4, chunk.start_line, 4, chunk.end_line),
+                _text(chunk.kind),
+                _NULL if chunk.symbol is None else _text(chunk.symbol),
+                _text(chunk.content),
+            )
+        )
+        for ordinal, chunk in enumerate(chunks)
+    ]
+
+
+def _text(text: str) -> bytes:
+    content = text.encode()
+    return _LENGTH.pack(len(content)) + content
+
+
+async def copied(chunks: Mapping[int, Sequence[EncodedChunk]]) -> AsyncIterator[bytes]:
+    """The input of COPY, piece by piece: the chunks of blobs, by the ids of these."""
+    yield _SIGNATURE
+    for blob_id, of_blob in chunks.items():
+        begin = _BLOB.pack(len(COLUMNS), 8, blob_id)
+        yield begin.join((b"", *of_blob))
+    yield _END
