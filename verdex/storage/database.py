@@ -23,6 +23,8 @@ LOCK_TIMEOUT: Final = 10
 IDLE_TIMEOUT: Final = 60
 """Seconds until a transaction of a worker that fell silent, with its machine or the network, loses its locks."""
 POOL_SIZE: Final = 8
+WORK_MEMORY: Final = "64MB"
+"""For a sort or a hash of one statement: those over the files of a large tree would go through temporary files."""
 
 
 class Database:
@@ -49,6 +51,7 @@ class Database:
                 server_settings={
                     "application_name": "verdex",
                     "jit": "off",
+                    "work_mem": WORK_MEMORY,
                     "lock_timeout": f"{LOCK_TIMEOUT}s",
                     "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT}s",
                 },

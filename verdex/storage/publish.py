@@ -139,12 +139,14 @@ async def _count(connection: Connection, manifest: asyncpg.Record) -> Counts:
 
 _COUNT: Final = """
 WITH new AS (
-    SELECT path, outcome, blob_id, content_hash FROM files LEFT JOIN blobs ON blobs.id = files.blob_id
-    WHERE files.manifest_id = $1
+    SELECT path, outcome, blob_id FROM files WHERE manifest_id = $1
 ), old AS (
-    SELECT path, content_hash FROM files JOIN blobs ON blobs.id = files.blob_id WHERE files.manifest_id = $2
+    SELECT path, blob_id FROM files WHERE manifest_id = $2 AND outcome = 'indexed'
 ), compared AS (
-    SELECT new.content_hash AS new_hash, old.content_hash AS old_hash
+    SELECT new.blob_id AS new_blob, old.blob_id AS old_blob,
+           CASE WHEN new.blob_id = old.blob_id THEN true
+                ELSE (SELECT content_hash FROM blobs WHERE id = new.blob_id)
+                   = (SELECT content_hash FROM blobs WHERE id = old.blob_id) END AS is_same
     FROM (SELECT * FROM new WHERE outcome = 'indexed') AS new FULL JOIN old USING (path)
 )
 SELECT
@@ -152,10 +154,10 @@ SELECT
     (SELECT count(*) FROM new WHERE outcome = 'indexed') AS files_indexed,
     (SELECT count(*) FROM new WHERE outcome = 'skipped') AS files_skipped,
     (SELECT count(*) FROM new WHERE outcome = 'failed') AS files_failed,
-    count(*) FILTER (WHERE old_hash IS NULL) AS files_added,
-    count(*) FILTER (WHERE new_hash IS NULL) AS files_deleted,
-    count(*) FILTER (WHERE new_hash = old_hash) AS files_unchanged,
-    count(*) FILTER (WHERE new_hash <> old_hash) AS files_changed,
+    count(*) FILTER (WHERE old_blob IS NULL) AS files_added,
+    count(*) FILTER (WHERE new_blob IS NULL) AS files_deleted,
+    count(*) FILTER (WHERE is_same) AS files_unchanged,
+    count(*) FILTER (WHERE NOT is_same) AS files_changed,
     (SELECT count(*) FROM chunks WHERE blob_id IN (SELECT id FROM blobs WHERE manifest_id = $1)) AS chunks_created,
     (SELECT count(*) FROM chunks WHERE blob_id IN (SELECT blob_id FROM new)) AS chunks_total
 FROM compared
