@@ -5,6 +5,7 @@ its nested definitions become chunks, and the lines between them chunks of the d
 big is cut by lines. Chunks are runs of whole lines, so nothing here depends on columns or encodings.
 """
 
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -114,10 +115,12 @@ class _Lines:
     def pieces(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Cut a run into runs that fit, without blank rows at their edges."""
         first, last = self._trimmed(first, last)
-        while first <= last:
-            end = last if self.fits(first, last) else self._cut(first, last)
+        while not self.fits(first, last):
+            end = self._cut(first, last)
             yield self._trimmed(first, end)
             first, last = self._trimmed(end + 1, last)
+        if first <= last:
+            yield first, last
 
     def _trimmed(self, first: int, last: int) -> tuple[int, int]:
         while first <= last and self._is_blank(first):
@@ -137,13 +140,17 @@ class _Lines:
 
     def _blank_near(self, goal: int, lowest: int, highest: int) -> int:
         """The blank row that is next to `goal`, which itself is taken if there is none within the bounds."""
-        after = bisect_left(self._blanks, goal)
-        near = [row for row in self._blanks[max(0, after - 1) : after + 1] if lowest <= row <= highest]
-        return min(near, key=lambda row: abs(row - goal), default=goal)
+        behind = bisect_left(self._blanks, goal)
+        above, below = self._blanks[behind - 1], self._blanks[behind]
+        if above >= lowest and (goal - above <= below - goal or below > highest):
+            return above
+        return below if below <= highest else goal
 
     @cached_property
     def _blanks(self) -> list[int]:
-        return [row for row, text in enumerate(self.rows) if not text or text.isspace()]
+        """Between two that are out of any reach."""
+        blanks = [row for row, text in enumerate(self.rows) if not text or text.isspace()]
+        return [-sys.maxsize, *blanks, sys.maxsize]
 
     def _is_blank(self, row: int) -> bool:
         return not self.rows[row] or self.rows[row].isspace()
