@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import asyncpg
+
 from verdex.errors import PermanentError
 from verdex.storage.copying import COLUMNS, EncodedChunk, copied
 from verdex.storage.database import Connection, Database
@@ -21,13 +23,12 @@ async def known(database: Database, manifest_id: int, keys: Iterable[BlobKey]) -
 
     A manifest that is forced knows only the blobs that were made for it.
     """
-    wanted = list(set(keys))
-    arguments = (manifest_id, [key.content_hash for key in wanted], [key.language for key in wanted])
+    wanted = set(keys)
     async with database.connection() as connection:
         with statement(connection, "SELECT", "blobs", "manifests") as select:
-            rows = await connection.fetch(_KNOWN, *arguments)
+            rows = await connection.fetch(_KNOWN, manifest_id, [key.content_hash for key in wanted])
             select.rows = len(rows)
-    return {BlobKey(row["content_hash"], row["language"]): row["id"] for row in rows}
+    return {key: blob_id for key, blob_id in _ids(rows).items() if key in wanted}
 
 
 async def hold(connection: Connection, manifest_id: int, known: Mapping[BlobKey, int]) -> dict[BlobKey, int]:
@@ -55,18 +56,22 @@ async def store(
     if not blobs:
         return {}
     keys = sorted(blobs)  # in one order everywhere, so that two jobs cannot wait for each other
-    arguments = (manifest_id, [key.content_hash for key in keys], [key.language for key in keys])
+    hashes = [key.content_hash for key in keys]
     with statement(connection, "INSERT", "blobs") as insert:
-        created = await connection.fetch(_INSERT, *arguments)
+        created = await connection.fetch(_INSERT, manifest_id, hashes, [key.language for key in keys])
         insert.rows = len(created)
-    ids = {BlobKey(row["content_hash"], row["language"]): row["id"] for row in created}
+    ids = _ids(created)
     await _copy_chunks(connection, {blob_id: blobs[key] for key, blob_id in ids.items()})
     if len(ids) < len(keys):
-        found = await connection.fetch(_FIND, *arguments)
-        ids = {BlobKey(row["content_hash"], row["language"]): row["id"] for row in found}
+        found = _ids(await connection.fetch(_FIND, manifest_id, hashes))
+        ids = {key: found[key] for key in keys if key in found}
     if collected := {key: blobs[key] for key in keys if key not in ids}:  # between the two statements
         ids |= await store(connection, manifest_id, collected)
     return ids
+
+
+def _ids(rows: Iterable[asyncpg.Record]) -> dict[BlobKey, int]:
+    return {BlobKey(row["content_hash"], row["language"]): row["id"] for row in rows}
 
 
 async def _copy_chunks(connection: Connection, chunks: Mapping[int, Sequence[EncodedChunk]]) -> None:
@@ -78,14 +83,13 @@ async def _copy_chunks(connection: Connection, chunks: Mapping[int, Sequence[Enc
         )
 
 
+# By hash alone, and so by the index: PostgreSQL may think that a table which grows fast is small, and join all of it.
 _KNOWN = """
-SELECT DISTINCT ON (blobs.content_hash, blobs.language) blobs.content_hash, blobs.language, blobs.id
-FROM unnest($2::bytea[], $3::text[]) AS wanted (content_hash, language)
-JOIN blobs USING (content_hash, language)
-JOIN manifests ON manifests.id = $1
-WHERE blobs.pipeline_version = manifests.pipeline_version
+SELECT DISTINCT ON (content_hash, language) content_hash, language, blobs.id
+FROM blobs JOIN manifests ON manifests.id = $1
+WHERE content_hash = ANY ($2::bytea[]) AND blobs.pipeline_version = manifests.pipeline_version
   AND (NOT manifests.force_reindex OR blobs.revision = manifests.id)
-ORDER BY blobs.content_hash, blobs.language, blobs.revision DESC
+ORDER BY content_hash, language, blobs.revision DESC
 """
 _INSERT = """
 INSERT INTO blobs (content_hash, language, pipeline_version, revision, manifest_id)
@@ -97,11 +101,9 @@ ON CONFLICT DO NOTHING
 RETURNING id, content_hash, language
 """
 _FIND = """
-SELECT blobs.id, blobs.content_hash, blobs.language
-FROM unnest($2::bytea[], $3::text[]) AS wanted (content_hash, language)
-JOIN manifests ON manifests.id = $1
-JOIN blobs ON blobs.content_hash = wanted.content_hash AND blobs.language = wanted.language
-  AND blobs.pipeline_version = manifests.pipeline_version
+SELECT content_hash, language, blobs.id
+FROM blobs JOIN manifests ON manifests.id = $1
+WHERE content_hash = ANY ($2::bytea[]) AND blobs.pipeline_version = manifests.pipeline_version
   AND blobs.revision = CASE WHEN force_reindex THEN manifests.id ELSE 0 END
 FOR KEY SHARE OF blobs
 """

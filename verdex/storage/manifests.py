@@ -163,7 +163,8 @@ SET size = new.size, fingerprint = new.fingerprint, outcome = new.outcome,
     reason = new.reason, blob_id = new.blob_id
 FROM unnest($2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[])
     AS new (ordinal, size, fingerprint, outcome, reason, blob_id)
-WHERE files.manifest_id = $1 AND files.ordinal = new.ordinal AND files.outcome IS NULL
+WHERE files.manifest_id = $1 AND files.ordinal = ANY ($2::int[]) AND files.ordinal = new.ordinal
+  AND files.outcome IS NULL
 """
 _CREATE_SCANNED: Final = """
 CREATE TEMPORARY TABLE scanned (
