@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final
 
 from opentelemetry import baggage, trace
-from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import Span
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
@@ -18,6 +17,7 @@ from verdex.contracts import project_of
 from verdex.errors import VerdexError
 from verdex.storage.statements import summed
 from verdex.telemetry import bind
+from verdex.telemetry.spans import set_error
 
 HEARTBEAT_SECONDS: Final = 1.0
 """Also how soon an activity hears that its job was cancelled."""
@@ -92,9 +92,8 @@ def _tell(span: Span, error: Exception, failure: ApplicationError) -> None:
     is_bug = not isinstance(error, VerdexError | ApplicationError)
     told = {"error": failure.message, "error_type": failure.type}
     _logger.warning("step failed", exc_info=error if is_bug else None, extra=told)
-    span.set_attribute(ERROR_TYPE, failure.type or type(error).__name__)
     span.record_exception(error)
-    span.set_status(Status(StatusCode.ERROR, failure.message))
+    set_error(span, failure.type or type(error).__name__, failure.message)
 
 
 def _is_cancelled_by_shutdown() -> bool:

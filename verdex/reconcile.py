@@ -5,9 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from opentelemetry import trace
-from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE, EXCEPTION_TYPE
-from opentelemetry.trace import Status, StatusCode
 from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus
 
 from verdex.contracts import IndexResult, Job, JobIdentity, JobRecord, JobState, JobStatus
@@ -19,6 +16,7 @@ from verdex.storage.database import Server
 from verdex.storage.projects import database_name
 from verdex.storage.registry import Registry
 from verdex.telemetry import redact, within_trace
+from verdex.telemetry.spans import record_error
 from verdex.telemetry.steps import RESULT
 from verdex.temporal.jobs import TemporalJobs
 
@@ -193,10 +191,8 @@ def _trace_end(job: JobIdentity, status: JobStatus, error_type: str, message: st
     with within_trace(job.trace_id), _tracer.start_as_current_span("reconcile", attributes=attributes) as span:
         if status == "completed":
             span.set_attribute(f"{RESULT}error_message", message)
-            return
-        span.set_attribute(ERROR_TYPE, error_type)
-        span.add_event("exception", {EXCEPTION_TYPE: error_type, EXCEPTION_MESSAGE: message})
-        span.set_status(Status(StatusCode.ERROR, message))
+        else:
+            record_error(span, error_type, message)
 
 
 def _verdict(cause: _Cause, published: IndexResult | None) -> tuple[JobStatus, IndexResult | None, str]:

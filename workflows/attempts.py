@@ -7,10 +7,9 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from opentelemetry import baggage, context, trace
-    from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-    from opentelemetry.trace import Status, StatusCode
 
     from activities.interceptor import ATTEMPT
+    from verdex.telemetry.spans import record_error
 
 
 class Attempt:
@@ -35,10 +34,9 @@ class Attempt:
     def lost(self, error_type: str, message: str) -> None:
         """The worker did not answer: the span that the activity had went with it, and this takes its place."""
         span = trace.get_tracer(__name__).start_span(self._step, start_time=self._began_ns)
-        span.set_attributes({ATTEMPT: self._number, ERROR_TYPE: error_type})
+        span.set_attribute(ATTEMPT, self._number)
         if self._shard is not None:
             span.set_attribute("verdex.shard", self._shard)
         ended_ns = workflow.time_ns()
-        span.add_event("exception", {"exception.type": error_type, "exception.message": message}, ended_ns)
-        span.set_status(Status(StatusCode.ERROR, message))
+        record_error(span, error_type, message, at_ns=ended_ns)
         span.end(ended_ns)

@@ -16,9 +16,7 @@ from workflows.steps import Failure, StepFailed, Steps
 
 with workflow.unsafe.imports_passed_through():
     from opentelemetry import trace
-    from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-    from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE, EXCEPTION_TYPE
-    from opentelemetry.trace import Span, Status, StatusCode
+    from opentelemetry.trace import Span
 
     from activities.indexing import IndexingActivities
     from verdex.contracts import (
@@ -34,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
         Shard,
     )
     from verdex.errors import JobReset
+    from verdex.telemetry.spans import record_error, set_error
     from verdex.telemetry.steps import RESULT
 
 _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
@@ -213,12 +212,8 @@ def _span(request: IndexRequest) -> Iterator[Span]:
             yield span
         except Exception as error:
             failure = Failure.of(error)
-            told = {EXCEPTION_TYPE: failure.error_type, EXCEPTION_MESSAGE: failure.message}
-            span.record_exception(error, told)
-            span.set_attribute(ERROR_TYPE, failure.error_type)
-            span.set_status(Status(StatusCode.ERROR, failure.message))
+            record_error(span, failure.error_type, failure.message, error)
             raise
         except asyncio.CancelledError:
-            span.set_attribute(ERROR_TYPE, "cancelled")
-            span.set_status(Status(StatusCode.ERROR, "cancelled"))
+            set_error(span, "cancelled", "cancelled")
             raise

@@ -22,11 +22,12 @@ from opentelemetry.semconv.attributes.db_attributes import (
     DB_SYSTEM_NAME,
     DbSystemNameValues,
 )
-from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE
 from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, SERVER_PORT
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind
 from opentelemetry.util.types import AttributeValue
+
+from verdex.telemetry.spans import set_error
 
 RETURNED_ROWS = "db.response.returned_rows"  # no constant of the conventions yet that is stable
 AFFECTED_ROWS = "verdex.rows"
@@ -154,10 +155,10 @@ def _record(one: Statement) -> None:
 
 def _record_error(span: Span, error: Exception, at_ns: int) -> None:
     code = getattr(error, "sqlstate", None)
-    span.set_attributes({ERROR_TYPE: code or type(error).__qualname__, **_if_set(DB_RESPONSE_STATUS_CODE, code)})
+    span.set_attributes(_if_set(DB_RESPONSE_STATUS_CODE, code))
     message = str(error).partition("\n")[0]  # the lines below it hold values
     span.record_exception(error, {EXCEPTION_MESSAGE: message}, timestamp=at_ns)
-    span.set_status(Status(StatusCode.ERROR, message))
+    set_error(span, code or type(error).__qualname__, message)
 
 
 def _attributes(connection: object, operation: str, tables: tuple[str, ...]) -> dict[str, AttributeValue]:
