@@ -2,9 +2,13 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -12,15 +16,20 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 
 import worker as worker_module
+from activities.identity import JobIds
 from activities.indexing import IndexingActivities
 from verdex.client import Verdex
 from verdex.contracts import Job
 from verdex.indexing.pool import ChunkPool
 from verdex.settings import Settings
 from verdex.storage.database import Server
+from verdex.telemetry import StoredSpan, Tracing
+from verdex.telemetry.logs import JsonFormatter
+from verdex.telemetry.store import read
 from worker import build_worker
 
 DEADLINE = 30.0
+ENDS = "activities.ends"
 SAME_STATUS = {
     "completed": WorkflowExecutionStatus.COMPLETED,
     "failed": WorkflowExecutionStatus.FAILED,
@@ -125,6 +134,54 @@ async def closed(client: Client, job: Job) -> None:
         await client.get_workflow_handle(job.workflow_id, run_id=job.job_id).result()
     except WorkflowFailureError:
         return
+
+
+SpansOf = Callable[[Job], list[StoredSpan]]
+
+
+@pytest.fixture
+def spans_of(tracing: Tracing, short_directory: Path) -> SpansOf:
+    """The spans of a job that have ended."""
+
+    def spans(job: Job) -> list[StoredSpan]:
+        tracing.flush()
+        return read(short_directory / "traces", job.trace_id or "")
+
+    return spans
+
+
+Line = dict[str, Any]
+
+
+class Log:
+    """The stream of the worker."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    def lines(self) -> list[Line]:
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+    def of(self, job: Job) -> list[Line]:
+        return [line for line in self.lines() if line.get("job_id") == job.job_id]
+
+    def ends(self) -> list[Line]:
+        return [line for line in self.lines() if line["logger"] == ENDS and line["message"].startswith("job ")]
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """What is logged, as the worker writes it."""
+    log = Log()
+    handler = logging.StreamHandler(log.stream)
+    handler.setFormatter(JsonFormatter())
+    handler.addFilter(JobIds())
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield log
+    root.removeHandler(handler)
+    root.setLevel(level)
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ The lines are read as the worker writes them to its stream.
 """
 
 import asyncio
-import io
 import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,52 +21,17 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 import worker as worker_module
 from activities.ends import tell_ends
-from activities.identity import JobIds
 from activities.indexing import IndexingActivities
 from activities.registry import RegistryActivities
 from tests.storage.conftest import failure, job_record, success
-from tests.workflows.conftest import RunWorker
+from tests.workflows.conftest import Line, Log, RunWorker
 from verdex.client import Started, Verdex
 from verdex.contracts import RECONCILE_JOBS, IndexResult, Job, JobIdentity, JobRecord, Manifest, Shard
 from verdex.settings import Settings
 from verdex.storage.database import Database, Server
 from verdex.storage.registry import Registry
-from verdex.telemetry.logs import JsonFormatter
 
-ENDS = "activities.ends"
 LEVELS = {"completed": "INFO", "failed": "ERROR", "cancelled": "INFO"}
-
-Line = dict[str, Any]
-
-
-class Log:
-    """The stream of the worker."""
-
-    def __init__(self) -> None:
-        self.stream = io.StringIO()
-
-    def lines(self) -> list[Line]:
-        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
-
-    def ends(self) -> list[Line]:
-        return [line for line in self.lines() if line["logger"] == ENDS and line["message"].startswith("job ")]
-
-    def of(self, job_id: str) -> list[Line]:
-        return [line for line in self.lines() if line.get("job_id") == job_id]
-
-
-@pytest.fixture
-def log() -> Iterator[Log]:
-    log = Log()
-    handler = logging.StreamHandler(log.stream)
-    handler.setFormatter(JsonFormatter())
-    handler.addFilter(JobIds())
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    yield log
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 @pytest.fixture

@@ -1,45 +1,13 @@
 """What a job leaves in traces and logs: one trace from its start to its last step, and one line about its end."""
 
-import io
-import json
-import logging
-
-import pytest
 from opentelemetry import trace
 from temporalio import activity
 
 from activities.indexing import IndexingActivities
 from verdex.contracts import INDEX_REPOSITORY, IndexRequest, IndexResult, JobIdentity, Manifest, Scan, index_workflow_id
 from verdex.telemetry import current_trace_id
-from verdex.telemetry.logs import JsonFormatter
-from verdex.telemetry.store import read
 
 STEPS = {"preflight", "scan", "index_shard", "publish", "update_registry"}
-
-
-@pytest.fixture
-def spans_of(tracing, short_directory):
-    def spans(job):
-        tracing.flush()
-        return read(short_directory / "traces", job.trace_id)
-
-    return spans
-
-
-@pytest.fixture
-def lines_of():
-    """The log lines of a job, as the worker writes them."""
-    output = io.StringIO()
-    handler = logging.StreamHandler(output)
-    handler.setFormatter(JsonFormatter())
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    yield lambda job: [
-        line for line in map(json.loads, output.getvalue().splitlines()) if line.get("job_id") == job.job_id
-    ]
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 async def test_the_trace_of_the_caller_is_the_trace_of_the_job(verdex, worker, repository, finished, spans_of):
@@ -98,7 +66,7 @@ async def test_the_spans_of_a_failed_job_hold_the_error_and_its_traceback(
     assert job.error_message in root.status_message
 
 
-async def test_a_failed_job_is_one_line_of_level_error(verdex, run_worker, repository, finished, lines_of):
+async def test_a_failed_job_is_one_line_of_level_error(verdex, run_worker, repository, finished, log):
     class Failing(IndexingActivities):
         @activity.defn
         async def publish(self, manifest: Manifest) -> IndexResult:
@@ -106,7 +74,7 @@ async def test_a_failed_job_is_one_line_of_level_error(verdex, run_worker, repos
 
     async with run_worker(Failing):
         job = await finished((await verdex.index(repository)).job_id)
-    (line,) = [line for line in lines_of(job) if line["level"] == "ERROR"]
+    (line,) = [line for line in log.of(job) if line["level"] == "ERROR"]
     expected = {
         "message": "job failed",
         "job_id": job.job_id,
@@ -120,13 +88,13 @@ async def test_a_failed_job_is_one_line_of_level_error(verdex, run_worker, repos
     assert {name: line.get(name) for name in expected} == expected
 
 
-async def test_a_step_that_fails_is_one_line_that_says_why(verdex, worker, tmp_path, finished, lines_of):
+async def test_a_step_that_fails_is_one_line_that_says_why(verdex, worker, tmp_path, finished, log):
     job = await finished((await verdex.index(tmp_path / "nowhere")).job_id)
-    (step,) = [line for line in lines_of(job) if line["message"] == "step failed"]
+    (step,) = [line for line in log.of(job) if line["message"] == "step failed"]
     assert (step["level"], step["activity"], step["error_type"]) == ("WARNING", "preflight", "RootNotFound")
     assert (step["error"], step["trace_id"]) == (job.error_message, job.trace_id)
     assert "traceback" not in step, "what is foreseen needs none"
-    (end,) = [line for line in lines_of(job) if line["level"] == "ERROR"]
+    (end,) = [line for line in log.of(job) if line["level"] == "ERROR"]
     assert (end["error"], end["errors_count"]) == (job.error_message, 1)
 
 
@@ -136,16 +104,16 @@ class Broken(IndexingActivities):
         raise KeyError("a bug")
 
 
-async def test_a_bug_is_a_line_with_its_traceback(verdex, run_worker, repository, finished, lines_of):
+async def test_a_bug_is_a_line_with_its_traceback(verdex, run_worker, repository, finished, log):
     async with run_worker(Broken):
         job = await finished((await verdex.index(repository)).job_id)
-    steps = [line for line in lines_of(job) if line["message"] == "step failed"]
+    steps = [line for line in log.of(job) if line["message"] == "step failed"]
     assert [step["attempt"] for step in steps] == [1, 2, 3]
     assert all('raise KeyError("a bug")' in step["traceback"] for step in steps)
 
 
-async def test_a_completed_job_is_one_line_of_level_info(verdex, worker, repository, finished, lines_of):
+async def test_a_completed_job_is_one_line_of_level_info(verdex, worker, repository, finished, log):
     job = await finished((await verdex.index(repository)).job_id)
-    (line,) = lines_of(job)
+    (line,) = log.of(job)
     assert (line["level"], line["message"], line["trace_id"]) == ("INFO", "job completed", job.trace_id)
     assert (line["files_indexed"], line["errors_count"], line["error"]) == (3, 0, None)

@@ -1,30 +1,19 @@
 """What the trace of a job says of the database, of errors, and of attempts."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
 from opentelemetry.trace import SpanKind
 from temporalio import activity
 from temporalio.client import Client
 
 from activities.indexing import IndexingActivities
-from verdex.contracts import RECONCILE_JOBS, Job, JobIdentity, Scan, Shard
+from tests.workflows.conftest import SpansOf
+from verdex.contracts import RECONCILE_JOBS, JobIdentity, Scan, Shard
 from verdex.settings import Settings
 from verdex.storage.database import Server
-from verdex.telemetry.store import StoredSpan, read
-
-SpansOf = Callable[[Job], list[StoredSpan]]
-
-
-@pytest.fixture
-def spans_of(tracing, short_directory: Path) -> SpansOf:
-    def spans(job: Job) -> list[StoredSpan]:
-        tracing.flush()
-        return read(short_directory / "traces", job.trace_id or "")
-
-    return spans
+from verdex.telemetry.store import StoredSpan
 
 
 def statements(spans: Sequence[StoredSpan]) -> dict[str, set[str]]:
