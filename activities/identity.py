@@ -34,7 +34,7 @@ def _is_told(record: logging.LogRecord) -> bool:
 
 def _ids(record: logging.LogRecord) -> Ids:
     if activity.in_activity():
-        return _of_activity(activity.info())
+        return of_activity(activity.info())
     if workflow.in_workflow():
         info = workflow.info()
         return _of_workflow(info.workflow_id, info.run_id)
@@ -44,8 +44,11 @@ def _ids(record: logging.LogRecord) -> Ids:
     return _of_message(record) if record.name.startswith("temporalio") else {}
 
 
-def _of_activity(info: activity.Info) -> Ids:
-    """But for the attempt, which the interceptor binds: Temporal counts anew where a workflow tries again itself."""
+def of_activity(info: activity.Info) -> Ids:
+    """The ids of an activity; None where it belongs to no job.
+
+    But for the attempt, which the interceptor binds: Temporal counts anew where a workflow tries again itself.
+    """
     return {**_of_workflow(info.workflow_id, info.workflow_run_id), "activity": info.activity_type}
 
 

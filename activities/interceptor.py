@@ -1,8 +1,8 @@
-"""What every activity has around it: a span, heartbeats, log lines with the ids of its job, and known errors."""
+"""What every activity has around it: a span, heartbeats, log lines with its attempt, and known errors."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from activities.errors import application_error, worker_lost
-from verdex.contracts import project_of
+from activities.identity import of_activity
 from verdex.errors import VerdexError
 from verdex.storage.statements import summed
 from verdex.telemetry import bind
@@ -24,6 +24,9 @@ HEARTBEAT_SECONDS: Final = 1.0
 
 ATTEMPT: Final = "verdex.attempt"
 """The number of the attempt, as the baggage that a workflow sends along and as an attribute of the span."""
+
+_UNTOLD: Final = {"activity", "run_id"}
+"""Ids that the span of a step does not need: its name is the one, and the job id is the other."""
 
 _logger = logging.getLogger(__name__)
 _tracer = trace.get_tracer(__name__)
@@ -40,15 +43,8 @@ class ActivityEnvironment(Interceptor):
 class _Environment(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002, ANN401
         info = activity.info()
-        project_id = project_of(info.workflow_id or "")
-        ids: dict[str, str | int | None] = {
-            "job_id": info.workflow_run_id if project_id else None,
-            "project_id": project_id,
-            "workflow_id": info.workflow_id,
-            "activity": info.activity_type,
-            "attempt": _attempt(info),
-        }
-        with bind(**ids), _span(info, ids) as span, summed():
+        attempt = _attempt(info)
+        with bind(attempt=attempt), _span(info, attempt) as span, summed():
             try:
                 async with _heartbeats():
                     return await self.next.execute_activity(input)
@@ -73,14 +69,13 @@ def _attempt(info: activity.Info) -> int:
     return max(info.attempt, int(sent) if sent.isdecimal() else 1)
 
 
-def _span(info: activity.Info, ids: Mapping[str, str | int | None]) -> AbstractContextManager[Span]:
+def _span(info: activity.Info, attempt: int) -> AbstractContextManager[Span]:
     """Of the steps of a job: what schedules run every few seconds would crowd out the traces of jobs."""
     if not trace.get_current_span().get_span_context().is_valid:
         return nullcontext(trace.INVALID_SPAN)
-    told = sorted(ids.keys() - {"activity"})
-    attributes = {f"verdex.{name}": value for name in told if (value := ids[name]) is not None}
+    ids = {f"verdex.{name}": value for name, value in of_activity(info).items() if value and name not in _UNTOLD}
     return _tracer.start_as_current_span(
-        info.activity_type, attributes=attributes, record_exception=False, set_status_on_exception=False
+        info.activity_type, attributes={**ids, ATTEMPT: attempt}, record_exception=False, set_status_on_exception=False
     )
 
 
