@@ -1,7 +1,8 @@
 """What `doctor` asks PostgreSQL; nothing is changed."""
 
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 import asyncpg
 
@@ -13,6 +14,9 @@ from verdex.storage.projects import Project, Projects
 from verdex.telemetry import redact
 
 _WRONG_PROJECTS: Final = "restore the database, or drop the project; where its schema is newer, install a newer verdex"
+
+_Health = Literal["well", "behind", "away", "wrong"]
+"""Of the database of a project: away is what takes no connections now, wrong what somebody has to mend."""
 
 
 async def examine_postgres(dsn: str) -> list[Finding]:
@@ -59,12 +63,10 @@ def _schema(part: str, kind: Kind, found: int) -> Finding:
 
 async def _projects(server: Server) -> Finding:
     """The databases of the projects, of which the first ones that are not well are named."""
-    projects = await Projects(server).list()
-    found = [await _project(server, project) for project in projects]
-    told = {
-        kind: [f"{project.id}: {what}" for project, (of, what) in zip(projects, found, strict=True) if of == kind]
-        for kind in ("wrong", "away", "behind")
-    }
+    told = defaultdict[_Health, list[str]](list)
+    for project in await Projects(server).list():
+        health, found = await _project(server, project)
+        told[health].append(f"{project.id}: {found}")
     if told["wrong"]:
         return bad("projects", some(told["wrong"] + told["away"]), _WRONG_PROJECTS)
     if told["away"]:
@@ -73,11 +75,11 @@ async def _projects(server: Server) -> Finding:
         )
     if told["behind"]:
         return worrying("projects", some(told["behind"]), "nothing: the next job in the project migrates it")
-    return well("projects", f"{len(projects)}, all with schema version {newest('project')}")
+    return well("projects", f"{len(told['well'])}, all with schema version {newest('project')}")
 
 
-async def _project(server: Server, project: Project) -> tuple[str, str]:
-    """How the database of a project is: `wrong`, `away`, `behind` or `well`, and what there is to say of it."""
+async def _project(server: Server, project: Project) -> tuple[_Health, str]:
+    """How the database of a project is, and what there is to say of it."""
     known = newest("project")
     try:
         async with server.database(project.database_name).connection() as connection:
@@ -88,8 +90,8 @@ async def _project(server: Server, project: Project) -> tuple[str, str]:
         return "wrong", redact(str(error))
     finally:
         await server.forget(project.database_name)
-    kind = "well" if found == known else "wrong" if found > known else "behind"
-    return kind, f"schema version {found} of {known}"
+    health: _Health = "well" if found == known else "wrong" if found > known else "behind"
+    return health, f"schema version {found} of {known}"
 
 
 async def _databases(server: Server) -> Finding:
