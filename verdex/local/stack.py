@@ -6,8 +6,8 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -173,23 +173,26 @@ class LocalStack:
             yield
 
 
-async def _ensure_database(postgres: Postgres) -> None:
-    connection = await asyncpg.connect(postgres.url("postgres"))
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await asyncpg.connect(url)
     try:
-        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", ROLE):
-            await connection.execute(f'CREATE DATABASE "{ROLE}"')
+        yield connection
     finally:
         await connection.close()
+
+
+async def _ensure_database(postgres: Postgres) -> None:
+    async with _connected(postgres.url("postgres")) as connection:
+        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", ROLE):
+            await connection.execute(f'CREATE DATABASE "{ROLE}"')
 
 
 async def _forget_namespace(postgres: Postgres) -> None:
     """A Temporal that begins anew takes the place of one whose state is lost: what that ran is to end as lost."""
-    connection = await asyncpg.connect(postgres.url())
-    try:
+    async with _connected(postgres.url()) as connection:
         if await connection.fetchval("SELECT to_regclass('temporal_namespace')"):
             await connection.execute("DELETE FROM temporal_namespace")
-    finally:
-        await connection.close()
 
 
 def _digest_of_settings() -> str:
