@@ -88,8 +88,8 @@ class IndexingActivities:
         _refuse_reset(manifest)
         self._progress_told.pop(manifest.job_id, None)
         database = self._server.database(manifest.database_name)
-        files_total, _ = await Manifests(database).progress(manifest.manifest_id)
-        if files_total:  # what vanished with the whole tree would look as if somebody had deleted just that
+        if await Manifests(database).has_files(manifest.manifest_id):
+            # What vanished with the whole tree would look as if somebody had deleted just that.
             await asyncio.to_thread(check_still_there, to_path(manifest.repo_path))
         return await publish.publish(
             database,

@@ -134,6 +134,14 @@ async def test_an_outcome_that_says_too_little_is_refused(tree: Tree, file: Inde
     assert await tree.manifests.progress(manifest.manifest_id) == (1, 0)
 
 
+async def test_a_manifest_has_files_if_its_own_scan_saw_any(tree: Tree):
+    await tree.index({"a": "1"})
+    for files, has_files in (({}, False), ({"a": "1"}, True), ({"a": File(outcome="skipped", by_scan=True)}, True)):
+        manifest = await tree.open()
+        await tree.plan(manifest, files)
+        assert await tree.manifests.has_files(manifest.manifest_id) is has_files
+
+
 async def test_outcomes_are_listed_by_path(tree: Tree):
     manifest = await tree.open()
     files: Files = {"b": "1", "a": File(outcome="failed"), "c": File(outcome="skipped", by_scan=True), "d": "4"}

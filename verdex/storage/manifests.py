@@ -114,6 +114,14 @@ class Manifests:
             ) or (0, 0)
         return total, done
 
+    async def has_files(self, manifest_id: int) -> bool:
+        """Whether the scan saw any."""
+        async with self._database.connection() as connection:  # EXISTS would read the files of older manifests first
+            found = await connection.fetchval(
+                "SELECT true FROM files WHERE manifest_id = $1 ORDER BY ordinal LIMIT 1", manifest_id
+            )
+        return bool(found)
+
     async def shards_left(self, manifest_id: int) -> list[int]:
         """The shards in which a file has no outcome yet."""
         async with self._database.connection() as connection:
