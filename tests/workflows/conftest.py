@@ -19,7 +19,7 @@ import worker as worker_module
 from activities.identity import JobIds
 from activities.indexing import IndexingActivities
 from verdex.client import Verdex
-from verdex.contracts import Job
+from verdex.contracts import IndexResult, Job, Manifest
 from verdex.indexing.pool import ChunkPool
 from verdex.settings import Settings
 from verdex.storage.database import Server
@@ -92,6 +92,20 @@ def hold(gate: Gate) -> Hold:
 def held_up(hold: Hold) -> type[IndexingActivities]:
     """Steps that begin when the gate opens."""
     return hold("preflight")
+
+
+@pytest.fixture
+def committing(gate: Gate) -> type[IndexingActivities]:
+    """Steps that stop right after the commit of the publish."""
+
+    class Committing(IndexingActivities):
+        @activity.defn
+        async def publish(self, manifest: Manifest) -> IndexResult:
+            result = await super().publish(manifest)
+            await gate.passed()
+            return result
+
+    return Committing
 
 
 RunWorker = Callable[..., AbstractAsyncContextManager[None]]

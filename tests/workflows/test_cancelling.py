@@ -299,16 +299,9 @@ async def test_an_attempt_to_publish_that_outlives_its_job_changes_nothing(
 
 
 async def test_a_job_that_is_cancelled_after_its_commit_is_completed(
-    verdex, run_worker, gate, repository, cancel, published
+    verdex, run_worker, committing, gate, repository, cancel, published
 ):
-    class Slow(IndexingActivities):
-        @activity.defn
-        async def publish(self, manifest: Manifest) -> IndexResult:
-            result = await super().publish(manifest)
-            await gate.passed()
-            return result
-
-    async with run_worker(Slow):
+    async with run_worker(committing):
         started = await verdex.index(repository)
         await gate.reached()
         job = await cancel(started.job_id)

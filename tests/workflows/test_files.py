@@ -6,11 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from temporalio import activity
 
-from activities.indexing import IndexingActivities
 from verdex.client import Verdex
-from verdex.contracts import Job, Shard
+from verdex.contracts import Job
 from verdex.indexing.pool import ChunkPool, ParserCrashed
 from worker import build_worker
 
@@ -95,17 +93,11 @@ async def test_a_second_run_over_each_kind_of_file_finds_nothing_changed(verdex,
 
 
 async def test_what_happens_to_a_file_between_scan_and_reading_is_its_outcome(
-    verdex, run_worker, gate, repository, finished
+    verdex, run_worker, hold, gate, repository, finished
 ):
-    class HeldUp(IndexingActivities):
-        @activity.defn
-        async def index_shard(self, shard: Shard) -> None:
-            await gate.passed()
-            await super().index_shard(shard)
-
     for name in ("vanishing.py", "moving.py", "growing.py"):
         (repository / name).write_text("a = 1\n")
-    async with run_worker(HeldUp):
+    async with run_worker(hold("index_shard")):
         started = await verdex.index(repository)
         await gate.reached()
         (repository / "vanishing.py").unlink()

@@ -46,19 +46,13 @@ class TestPostgresGoesAway:
         return own_postgres.url("postgres")
 
     async def test_a_job_is_blocked_while_postgresql_is_away_and_then_completed(
-        self, verdex, own_postgres, run_worker, gate, repository, finished, published, states, eventually
+        self, verdex, own_postgres, run_worker, hold, gate, repository, finished, published, states, eventually
     ):
-        class Gated(IndexingActivities):
-            @activity.defn
-            async def index_shard(self, shard: Shard) -> None:
-                await gate.passed()
-                await super().index_shard(shard)
-
         async def is_blocked() -> bool:
             job: Job = await verdex.job(started.job_id)
             return job.status == "blocked" and "(attempt" in (job.status_message or "")
 
-        async with run_worker(Gated):
+        async with run_worker(hold("index_shard")):
             started = await verdex.index(repository)
             await gate.reached()
             await asyncio.to_thread(own_postgres.stop)

@@ -27,7 +27,6 @@ from verdex.contracts import (
     Job,
     JobIdentity,
     Manifest,
-    Shard,
     index_workflow_id,
 )
 from verdex.errors import DatabaseRefused
@@ -40,29 +39,9 @@ DELETION_SECONDS = 120
 
 
 @pytest.fixture
-def stuck(gate):
+def stuck(hold):
     """Steps that stop in the middle."""
-
-    class Stuck(IndexingActivities):
-        @activity.defn
-        async def index_shard(self, shard: Shard) -> None:
-            await gate.passed()
-
-    return Stuck
-
-
-@pytest.fixture
-def committing(gate):
-    """Steps that stop right after the commit of the publish."""
-
-    class Committing(IndexingActivities):
-        @activity.defn
-        async def publish(self, manifest: Manifest) -> IndexResult:
-            result = await super().publish(manifest)
-            await gate.passed()
-            return result
-
-    return Committing
+    return hold("index_shard")
 
 
 @pytest.fixture
@@ -168,15 +147,9 @@ async def test_a_job_that_was_terminated_after_its_commit_is_completed(
 
 
 async def test_an_attempt_to_publish_after_the_row_was_ended_changes_nothing(
-    verdex, run_worker, gate, repository, handle_of, published
+    verdex, run_worker, hold, gate, repository, handle_of, published
 ):
-    class Late(IndexingActivities):
-        @activity.defn
-        async def publish(self, manifest: Manifest) -> IndexResult:
-            await gate.passed()
-            return await super().publish(manifest)
-
-    async with run_worker(Late):
+    async with run_worker(hold("publish")):
         started = await verdex.index(repository)
         await gate.reached()
         await handle_of(started).terminate(reason="by hand")

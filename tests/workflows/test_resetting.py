@@ -13,16 +13,11 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 
 from activities.indexing import IndexingActivities
+from tests.workflows.conftest import DEADLINE, SAME_STATUS
 from verdex.client import Started
 from verdex.contracts import Job, Shard
 from verdex.errors import DatabaseDiskFull, JobReset
 
-DEADLINE = 30.0
-SAME_STATUS = {
-    "completed": WorkflowExecutionStatus.COMPLETED,
-    "failed": WorkflowExecutionStatus.FAILED,
-    "cancelled": WorkflowExecutionStatus.CANCELED,
-}
 Reset = Callable[[Started | Job, int], Awaitable[Started]]
 
 
@@ -74,15 +69,9 @@ def ended(client, verdex) -> Callable[[Started], Awaitable[Job]]:
 
 
 @pytest.fixture
-async def stuck(verdex, run_worker, repository, gate) -> Started:
-    """A job that stands in the middle of a shard; no worker runs any more."""
-
-    class Stuck(IndexingActivities):
-        @activity.defn
-        async def index_shard(self, shard: Shard) -> None:
-            await gate.passed()
-
-    async with run_worker(Stuck):
+async def stuck(verdex, run_worker, repository, hold, gate) -> Started:
+    """A job that stands before a shard; no worker runs any more."""
+    async with run_worker(hold("index_shard")):
         started: Started = await verdex.index(repository)
         await gate.reached()
     return started

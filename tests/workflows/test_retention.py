@@ -4,11 +4,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from temporalio import activity
 from temporalio.client import Client
 
-from activities.indexing import IndexingActivities
-from verdex.contracts import COLLECT_GARBAGE, Collected, Shard
+from verdex.contracts import COLLECT_GARBAGE, Collected
 from verdex.errors import JobNotFound
 from verdex.settings import Settings
 from worker import COLLECTION, _schedule
@@ -73,14 +71,8 @@ async def test_after_a_collection_the_index_is_whole_and_old_jobs_are_gone(
 
 
 async def test_a_collection_in_the_middle_of_a_job_takes_nothing_that_it_needs(
-    verdex, run_worker, gate, repository, finished, collect, indexed
+    verdex, run_worker, hold, gate, repository, finished, collect, indexed
 ):
-    class Slow(IndexingActivities):
-        @activity.defn
-        async def index_shard(self, shard: Shard) -> None:
-            await gate.passed()
-            await super().index_shard(shard)
-
     async with run_worker():
         await finished((await verdex.index(repository)).job_id)
         text = (repository / "README.md").read_text()
@@ -89,7 +81,7 @@ async def test_a_collection_in_the_middle_of_a_job_takes_nothing_that_it_needs(
         before = on_disk(repository)
         (repository / "README.md").write_text(text)
         (repository / "package" / "three.py").write_text("three = 3\n")
-    async with run_worker(Slow):
+    async with run_worker(hold("index_shard")):
         started = await verdex.index(repository)
         await gate.reached()
         assert await collect() == Collected(jobs_removed=1, manifests_removed=1, blobs_removed=1)

@@ -288,16 +288,10 @@ async def test_a_newer_job_that_failed_is_told_but_makes_nothing_untrue(
     assert list(found.warnings) == [f"the newest job, {failed.job_id}, is failed: disk full"]
 
 
-async def test_a_newer_job_that_runs_is_told(verdex: Verdex, run_worker, repository, index, finished, gate):
-    class Waiting(IndexingActivities):
-        @activity.defn
-        async def publish(self, manifest: Manifest) -> IndexResult:
-            await gate.passed()
-            return await super().publish(manifest)
-
+async def test_a_newer_job_that_runs_is_told(verdex: Verdex, run_worker, repository, index, finished, hold, gate):
     async with run_worker():
         await index(repository)
-    async with run_worker(Waiting):
+    async with run_worker(hold("publish")):
         started = await verdex.index(repository)
         await gate.reached()
         found = await verdex.verify(repository)
