@@ -5,6 +5,8 @@ import functools
 import io
 import json
 import logging
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -19,10 +21,11 @@ import worker as worker_module
 from activities.identity import JobIds
 from activities.indexing import IndexingActivities
 from verdex.client import Verdex
-from verdex.contracts import IndexResult, Job, Manifest
+from verdex.contracts import RECONCILE_JOBS, IndexResult, Job, Manifest
 from verdex.indexing.pool import ChunkPool
+from verdex.local.postgres import Postgres
 from verdex.settings import Settings
-from verdex.storage.database import Server
+from verdex.storage.database import Database, Server
 from verdex.telemetry import StoredSpan, Tracing
 from verdex.telemetry.logs import JsonFormatter
 from verdex.telemetry.store import read
@@ -35,6 +38,18 @@ SAME_STATUS = {
     "failed": WorkflowExecutionStatus.FAILED,
     "cancelled": WorkflowExecutionStatus.CANCELED,
 }
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that the test may stop."""
+    home = Path(tempfile.mkdtemp(prefix="verdex-"))
+    home.chmod(0o755)
+    server = Postgres(home)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(home)
 
 
 class Gate:
@@ -143,6 +158,23 @@ def finished(verdex: Verdex, client: Client) -> Callable[[str], Awaitable[Job]]:
     return follow
 
 
+@pytest.fixture
+def index(verdex: Verdex, finished: Callable[[str], Awaitable[Job]]) -> Callable[..., Awaitable[Job]]:
+    """Run a job to its end."""
+
+    async def run(repository: Path, **options: Any) -> Job:
+        return await finished((await verdex.index(repository, **options)).job_id)
+
+    return run
+
+
+@pytest.fixture
+def reconcile(client: Client, settings: Settings) -> Callable[[], Awaitable[int]]:
+    """Run the reconciliation once, as the schedule does; the number of rows that were ended."""
+    workflow_id = f"reconcile-{settings.task_queue}"
+    return lambda: client.execute_workflow(RECONCILE_JOBS, id=workflow_id, task_queue=settings.task_queue)
+
+
 async def closed(client: Client, job: Job) -> None:
     try:
         await client.get_workflow_handle(job.workflow_id, run_id=job.job_id).result()
@@ -196,6 +228,20 @@ def log() -> Iterator[Log]:
     yield log
     root.removeHandler(handler)
     root.setLevel(level)
+
+
+@pytest.fixture
+def project(server: Server) -> Database:
+    """The database of the project `default`."""
+    return server.database("cb_proj_default")
+
+
+async def tamper(database: Database, *statements: str) -> None:
+    """Change what the database would refuse, as only its superuser can."""
+    async with database.transaction() as connection:
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        for statement in statements:
+            await connection.execute(statement)
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """A cancelled job says so everywhere within seconds, a search sees nothing of it, and what it did is not done again."""
 
 import asyncio
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -194,16 +192,6 @@ class TestWhilePostgresqlHoldsAStepUp:
 
 class TestWithoutTheRegistry:
     """The registry and the projects are on a server of the test's own."""
-
-    @pytest.fixture
-    def own_postgres(self) -> Iterator[Postgres]:
-        home = Path(tempfile.mkdtemp(prefix="verdex-"))
-        home.chmod(0o755)
-        server = Postgres(home)
-        server.start()
-        yield server
-        server.stop()
-        shutil.rmtree(home)
 
     @pytest.fixture
     def registry_url(self, own_postgres: Postgres) -> str:

@@ -26,20 +26,12 @@ from activities.registry import RegistryActivities
 from tests.storage.conftest import failure, job_record, success
 from tests.workflows.conftest import Line, Log, RunWorker
 from verdex.client import Started, Verdex
-from verdex.contracts import RECONCILE_JOBS, IndexResult, Job, JobIdentity, JobRecord, Manifest, Shard
+from verdex.contracts import IndexResult, Job, JobIdentity, JobRecord, Manifest, Shard
 from verdex.settings import Settings
 from verdex.storage.database import Database, Server
 from verdex.storage.registry import Registry
 
 LEVELS = {"completed": "INFO", "failed": "ERROR", "cancelled": "INFO"}
-
-
-@pytest.fixture
-def reconcile(client: Client, settings: Settings) -> Callable[[], Any]:
-    """Run the reconciliation once, as the schedule does."""
-    return lambda: client.execute_workflow(
-        RECONCILE_JOBS, id=f"reconcile-{settings.task_queue}", task_queue=settings.task_queue
-    )
 
 
 def fate(repo_path: str) -> str:

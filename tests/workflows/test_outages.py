@@ -2,11 +2,9 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -24,18 +22,6 @@ from verdex.local.postgres import Postgres
 from verdex.settings import Settings
 
 PROJECT_ROOT = Path(worker_module.__file__).parent
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server that the test may stop."""
-    home = Path(tempfile.mkdtemp(prefix="verdex-"))
-    home.chmod(0o755)
-    server = Postgres(home)
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(home)
 
 
 class TestPostgresGoesAway:

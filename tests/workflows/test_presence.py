@@ -6,35 +6,11 @@ from uuid import UUID
 import pytest
 from temporalio.client import WorkflowFailureError
 
+from tests.workflows.conftest import tamper
 from verdex.client import Verdex
-from verdex.contracts import RECONCILE_JOBS
 from verdex.reconcile import Reconciler
-from verdex.storage.database import Database, Server
+from verdex.storage.database import Server
 from verdex.temporal.jobs import TemporalJobs
-
-
-@pytest.fixture
-def project(server) -> Database:
-    """The database of the project `default`."""
-    database: Database = server.database("cb_proj_default")
-    return database
-
-
-@pytest.fixture
-def index(verdex, finished):
-    """Run a job to its end."""
-
-    async def run(repository, **options):
-        return await finished((await verdex.index(repository, **options)).job_id)
-
-    return run
-
-
-async def tamper(database: Database, statement: str) -> None:
-    """Change what the database would refuse, as only its superuser can."""
-    async with database.transaction() as connection:
-        await connection.execute("SET LOCAL session_replication_role = replica")
-        await connection.execute(statement)
 
 
 async def drop(server: Server) -> None:
@@ -119,15 +95,13 @@ async def test_where_the_database_does_not_answer_it_is_not_said_that_the_index_
 
 
 async def test_reconciliation_warns_once_of_an_index_that_is_gone(
-    verdex, client, worker, repository, server, settings, index, project, caplog
+    verdex, worker, repository, index, project, reconcile, caplog
 ):
     job = await index(repository)
     caplog.set_level(logging.WARNING, logger="verdex.reconcile")
     await tamper(project, "DELETE FROM files")
-    for number in range(2):
-        await client.execute_workflow(
-            RECONCILE_JOBS, id=f"reconcile-{number}-{settings.task_queue}", task_queue=settings.task_queue
-        )
+    for _ in range(2):
+        await reconcile()
     (line,) = [record for record in caplog.records if record.name == "verdex.reconcile"]
     assert (line.job_id, line.repo_path) == (job.job_id, str(repository))
     assert line.error == "the index is gone: 3 of 3 files are missing"

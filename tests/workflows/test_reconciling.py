@@ -93,13 +93,9 @@ async def test_following_a_terminated_job_ends(verdex, run_worker, stuck, gate, 
     assert_terminated(seen[-1])
 
 
-async def test_the_reconciling_workflow_ends_a_terminated_job(verdex, client, server, settings, terminated, run_worker):
+async def test_the_reconciling_workflow_ends_a_terminated_job(verdex, server, reconcile, terminated, run_worker):
     async with run_worker():
-        for ended in (1, 0):
-            run = client.execute_workflow(
-                RECONCILE_JOBS, id=f"reconcile-{settings.task_queue}", task_queue=settings.task_queue
-            )
-            assert await run == ended
+        assert [await reconcile(), await reconcile()] == [1, 0]
     async with server.registry.connection() as connection:
         assert await connection.fetchval("SELECT status FROM indexing_jobs") == "failed"
     assert_terminated(await verdex.job(terminated.job_id))
@@ -289,15 +285,12 @@ async def test_a_job_that_was_terminated_before_a_worker_took_it_up_is_listed(ve
 
 
 async def test_the_reconciling_workflow_makes_the_row_of_a_job_that_never_had_one(
-    verdex, client, server, settings, repository, handle_of, run_worker
+    verdex, server, reconcile, repository, handle_of, run_worker
 ):
     started = await verdex.index(repository)
     await handle_of(started).terminate(reason="by hand")
     async with run_worker():
-        run = client.execute_workflow(
-            RECONCILE_JOBS, id=f"reconcile-{settings.task_queue}", task_queue=settings.task_queue
-        )
-        assert await run == 1
+        assert await reconcile() == 1
     row = await Registry(server.registry).job(started.job_id)
     assert row is not None
     assert row.status == "failed"

@@ -10,8 +10,7 @@ from temporalio.client import Client
 
 from activities.indexing import IndexingActivities
 from tests.workflows.conftest import SpansOf
-from verdex.contracts import RECONCILE_JOBS, JobIdentity, Scan, Shard
-from verdex.settings import Settings
+from verdex.contracts import JobIdentity, Scan, Shard
 from verdex.storage.database import Server
 from verdex.telemetry.store import StoredSpan
 
@@ -97,12 +96,10 @@ async def test_each_attempt_has_its_number(verdex, run_worker, repository: Path,
     assert attempts == [1, 2, 3]
 
 
-async def test_what_schedules_run_is_in_no_trace(
-    client: Client, settings: Settings, worker, tracing, short_directory: Path
-):
+async def test_what_schedules_run_is_in_no_trace(reconcile, worker, tracing, short_directory: Path):
     tracing.flush()
     before = set((short_directory / "traces").glob("*"))
-    await client.execute_workflow(RECONCILE_JOBS, id=f"reconcile {settings.task_queue}", task_queue=settings.task_queue)
+    await reconcile()
     tracing.flush()
     assert set((short_directory / "traces").glob("*")) == before
 

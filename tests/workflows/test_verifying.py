@@ -10,37 +10,12 @@ import pytest
 from temporalio import activity
 
 from activities.indexing import IndexingActivities
+from tests.workflows.conftest import tamper
 from verdex.client import Verdex
-from verdex.contracts import IndexResult, Job, Manifest, Verification
+from verdex.contracts import IndexResult, Manifest, Verification
 from verdex.errors import JobNotFound, ProjectNameInvalid, RepositoryError
-from verdex.storage.database import Database, Server
+from verdex.storage.database import Server
 from verdex.verify import KEPT_DIFFERENCES
-
-
-@pytest.fixture
-def index(verdex, finished):
-    """Run a job to its end."""
-
-    async def run(repository: Path) -> Job:
-        job: Job = await finished((await verdex.index(repository)).job_id)
-        return job
-
-    return run
-
-
-@pytest.fixture
-def project(server) -> Database:
-    """The database of the project `default`."""
-    database: Database = server.database("cb_proj_default")
-    return database
-
-
-async def plant(database: Database, *statements: str) -> None:
-    """Change what the database would refuse, as only its superuser can."""
-    async with database.transaction() as connection:
-        await connection.execute("SET LOCAL session_replication_role = replica")
-        for statement in statements:
-            await connection.execute(statement)
 
 
 def digest_of(repository: Path, *paths: str) -> str:
@@ -206,7 +181,7 @@ INDEX_LIES = {
 async def test_an_index_that_was_tampered_with_is_found(verdex: Verdex, worker, repository, index, project, lie):
     statement, expected = INDEX_LIES[lie]
     await index(repository)
-    await plant(project, statement)
+    await tamper(project, statement)
     found = await verdex.verify(repository)
     assert len(found.differences) == found.differences_total == len(expected), found.differences
     assert all(map(str.startswith, found.differences, expected)), found.differences
@@ -229,7 +204,7 @@ async def test_a_row_that_claims_something_else_is_found(
     verdex: Verdex, server: Server, worker, repository, index, lie, expected
 ):
     await index(repository)
-    await plant(server.registry, f"UPDATE indexing_jobs SET {lie}")
+    await tamper(server.registry, f"UPDATE indexing_jobs SET {lie}")
     found = await verdex.verify(repository)
     assert len(found.differences) == len(expected)
     assert all(map(str.startswith, found.differences, expected)), found.differences
@@ -239,7 +214,7 @@ async def test_a_search_that_is_led_to_an_older_index_is_found(verdex: Verdex, w
     old = await index(repository)
     (repository / "README.md").write_text("# Another\n")
     new = await index(repository)
-    await plant(
+    await tamper(
         project, "UPDATE repositories SET generation = 1, manifest_id = (SELECT id FROM manifests WHERE generation = 1)"
     )
     found = await verdex.verify(repository)
@@ -306,7 +281,7 @@ async def test_a_file_of_which_the_job_says_that_it_failed_is_no_difference(
     class Partial(IndexingActivities):
         @activity.defn
         async def publish(self, manifest: Manifest) -> IndexResult:
-            await plant(
+            await tamper(
                 self._server.database(manifest.database_name),
                 "UPDATE files SET outcome = 'failed', reason = 'no', blob_id = NULL WHERE path = 'README.md'",
             )
@@ -330,7 +305,7 @@ async def test_a_claim_that_changes_while_the_index_is_opened_is_read_again(
 
         verifying = asyncio.create_task(verdex.verify(repository))
         await eventually(is_held_up)
-        await plant(server.registry, "UPDATE indexing_jobs SET chunks_total = 99")
+        await tamper(server.registry, "UPDATE indexing_jobs SET chunks_total = 99")
     assert list((await verifying).differences) == ["chunks_total: the job says 99, the index 3"]
 
 
