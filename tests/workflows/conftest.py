@@ -244,6 +244,17 @@ async def tamper(database: Database, *statements: str) -> None:
             await connection.execute(statement)
 
 
+async def fail_file(server: Server, manifest: Manifest, path: str, reason: str) -> None:
+    """Let it be a file that could not be indexed; there is none that root cannot read."""
+    async with server.database(manifest.database_name).connection() as connection:
+        await connection.execute(
+            "UPDATE files SET outcome = 'failed', reason = $3, blob_id = NULL WHERE manifest_id = $1 AND path = $2",
+            manifest.manifest_id,
+            path,
+            reason,
+        )
+
+
 @pytest.fixture
 def published(server: Server) -> Callable[[Path], Awaitable[int]]:
     """Number of files that a search sees of a repository in the project `default`."""

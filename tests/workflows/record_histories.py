@@ -26,6 +26,7 @@ from temporalio.testing import WorkflowEnvironment
 import worker as worker_module
 from activities.indexing import IndexingActivities
 from tests.workflows.commands import of_history
+from tests.workflows.conftest import fail_file
 from verdex import temporal
 from verdex.client import Verdex
 from verdex.contracts import IndexResult, JobIdentity, Manifest, Scan, Shard
@@ -47,12 +48,7 @@ class Partial(IndexingActivities):
 
     @activity.defn
     async def publish(self, manifest: Manifest) -> IndexResult:
-        async with self._server.database(manifest.database_name).connection() as connection:
-            await connection.execute(
-                "UPDATE files SET outcome = 'failed', reason = 'cannot be read: Permission denied', blob_id = NULL "
-                "WHERE manifest_id = $1 AND path = 'a.py'",
-                manifest.manifest_id,
-            )
+        await fail_file(self._server, manifest, "a.py", "cannot be read: Permission denied")
         return await super().publish(manifest)
 
 

@@ -24,7 +24,7 @@ from activities.ends import tell_ends
 from activities.indexing import IndexingActivities
 from activities.registry import RegistryActivities
 from tests.storage.conftest import failure, job_record, success
-from tests.workflows.conftest import Line, Log, RunWorker
+from tests.workflows.conftest import Line, Log, RunWorker, fail_file
 from verdex.client import Started, Verdex
 from verdex.contracts import IndexResult, Job, JobIdentity, JobRecord, Manifest, Shard
 from verdex.settings import Settings
@@ -59,12 +59,7 @@ class Odd(IndexingActivities):
         if fate(manifest.repo_path) == "unpublished":
             return IndexResult(status="failed", errors=["no\nroom", "another"], error_type="Full")
         if fate(manifest.repo_path) == "partial":
-            async with self._server.database(manifest.database_name).connection() as connection:
-                await connection.execute(
-                    "UPDATE files SET outcome = 'failed', reason = 'no right', blob_id = NULL "
-                    "WHERE manifest_id = $1 AND path = 'README.md'",
-                    manifest.manifest_id,
-                )
+            await fail_file(self._server, manifest, "README.md", "no right")
         if fate(manifest.repo_path) == "refused":
             return IndexResult(status="success", generation=1, manifest_digest="d" * 64)
         return await super().publish(manifest)

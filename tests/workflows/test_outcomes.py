@@ -12,6 +12,7 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
 from activities.indexing import IndexingActivities
+from tests.workflows.conftest import fail_file
 from verdex.client import Verdex
 from verdex.contracts import INDEX_REPOSITORY, IndexResult, Job, JobIdentity, Manifest, Scan
 from verdex.errors import DatabaseDiskFull, DatabaseUnavailable, JobNotFound
@@ -185,12 +186,7 @@ async def test_a_partial_result_is_completed_and_says_which_files_failed(
     class Failing(IndexingActivities):
         @activity.defn
         async def publish(self, manifest: Manifest) -> IndexResult:
-            async with self._server.database(manifest.database_name).connection() as connection:
-                await connection.execute(
-                    "UPDATE files SET outcome = 'failed', reason = 'cannot be read: Permission denied', blob_id = NULL "
-                    "WHERE manifest_id = $1 AND path = 'unreadable.py'",
-                    manifest.manifest_id,
-                )
+            await fail_file(self._server, manifest, "unreadable.py", "cannot be read: Permission denied")
             return await super().publish(manifest)
 
     async with run_worker(Failing):

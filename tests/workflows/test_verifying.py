@@ -10,7 +10,7 @@ import pytest
 from temporalio import activity
 
 from activities.indexing import IndexingActivities
-from tests.workflows.conftest import tamper
+from tests.workflows.conftest import fail_file, tamper
 from verdex.client import Verdex
 from verdex.contracts import IndexResult, Manifest, Verification
 from verdex.errors import JobNotFound, ProjectNameInvalid, RepositoryError
@@ -281,10 +281,7 @@ async def test_a_file_of_which_the_job_says_that_it_failed_is_no_difference(
     class Partial(IndexingActivities):
         @activity.defn
         async def publish(self, manifest: Manifest) -> IndexResult:
-            await tamper(
-                self._server.database(manifest.database_name),
-                "UPDATE files SET outcome = 'failed', reason = 'no', blob_id = NULL WHERE path = 'README.md'",
-            )
+            await fail_file(self._server, manifest, "README.md", "no")
             return await super().publish(manifest)
 
     async with run_worker(Partial):
