@@ -7,12 +7,12 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.backends import answering, nobody
 from verdex.local.stack import WORKER_STOP_SECONDS
 
 
@@ -53,34 +53,6 @@ def _is_closed(connection: socket.socket) -> bool:
     return True
 
 
-@contextmanager
-def refusing() -> Iterator[str]:
-    """The address of a server that answers each request with 503."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(503)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@contextmanager
-def nobody() -> Iterator[str]:
-    """An address at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-
-
 def outcome(home, tree: Path) -> tuple[object, ...]:
     ended = home("index", tree, "--json")
     assert ended.code == 0
@@ -114,11 +86,12 @@ def test_a_job_ends_and_so_do_command_and_worker_while_the_backend_still_hangs(
     eventually(lambda: silence.waiting() == 0)  # nothing is left behind that waits on
 
 
-@pytest.mark.parametrize("backend", [nobody, refusing])
+@pytest.mark.parametrize("backend", ["nobody", "refusing"])
 def test_a_backend_that_takes_nothing_is_told_once_and_changes_nothing(command, backend, tree: Path, eventually):
     settings = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
-    with backend() as endpoint:
-        home = command(backend.__name__, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, **settings)
+    with answering(503) as refusing:
+        endpoint = nobody() if backend == "nobody" else refusing.endpoint
+        home = command(backend, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, **settings)
         assert outcome(home, tree) == ("completed", "success", 4, 0)
         eventually(lambda: complaints(home))
         for _ in range(3):

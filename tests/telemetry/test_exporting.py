@@ -1,11 +1,9 @@
 """What every exporter is given, and what is heard of one that fails."""
 
 import logging
-import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -21,6 +19,7 @@ from opentelemetry.sdk.trace.export import (
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode, Tracer
 
+from tests.backends import Backend, nobody
 from verdex.telemetry.exporting import Guarded
 
 URL = "postgresql://ann:s3cret-word@db/registry"
@@ -97,34 +96,6 @@ def test_a_name_that_is_not_utf8_costs_neither_its_span_nor_the_others(
     assert "cannot read caf?.py" in told["exception.stacktrace"]
 
 
-class Backend(BaseHTTPRequestHandler):
-    """An HTTP server that has no room for spans, until it has."""
-
-    answer = 503
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(self.answer)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-
-@pytest.fixture
-def backend() -> Iterator[tuple[str, type[Backend]]]:
-    class Handler(Backend):
-        pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", Handler
-        server.shutdown()
-        thread.join()
-
-
 def export(guarded: Guarded, times: int = 1) -> list[SpanExportResult]:
     span = TracerProvider().get_tracer("tests").start_span("step")
     assert isinstance(span, ReadableSpan)
@@ -142,17 +113,17 @@ def test_what_an_exporter_logs_of_itself_stays_out_of_the_log() -> None:
 
 
 def test_a_backend_that_fails_is_told_once_with_the_reason_and_so_is_that_it_works_again(
-    backend: tuple[str, type[Backend]], caplog: pytest.LogCaptureFixture
+    backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    endpoint, handler = backend
-    guarded = Guarded(OTLPSpanExporter(endpoint, timeout=0.1))
+    guarded = Guarded(OTLPSpanExporter(backend.endpoint, timeout=0.1))
+    backend.status = 503
     with caplog.at_level(logging.DEBUG):
         assert export(guarded, 3) == [SpanExportResult.FAILURE] * 3
-        handler.answer = 404
+        backend.status = 404
         assert export(guarded) == [SpanExportResult.FAILURE]
-        handler.answer = 200
+        backend.status = 200
         assert export(guarded, 2) == [SpanExportResult.SUCCESS] * 2
-        handler.answer = 404
+        backend.status = 404
         export(guarded)
     told = lines(caplog)
     assert told[0].startswith("spans are dropped by OTLPSpanExporter, until it works again: Failed to export")
@@ -162,9 +133,7 @@ def test_a_backend_that_fails_is_told_once_with_the_reason_and_so_is_that_it_wor
 
 
 def test_nobody_listening_is_the_reason(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    export(Guarded(OTLPSpanExporter(f"http://127.0.0.1:{port}", timeout=1.5)), 2)
+    export(Guarded(OTLPSpanExporter(nobody(), timeout=1.5)), 2)
     (line,) = lines(caplog)
     assert "Connection refused" in line
 

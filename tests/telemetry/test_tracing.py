@@ -7,9 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from opentelemetry import trace
@@ -17,15 +15,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import TracerProvider
 from temporalio.contrib.opentelemetry import ReplaySafeTracerProvider
 
+from tests.backends import Backend, nobody
 from verdex import __version__
 from verdex.telemetry import tracing
 from verdex.telemetry.store import read
 from verdex.telemetry.tracing import Tracing, build_provider, current_trace_id
 
 BAD_CREDENTIALS = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER"
-
-Received = tuple[str, ExportTraceServiceRequest]
-Backend = tuple[str, list[Received]]
 
 
 @pytest.fixture(autouse=True)
@@ -51,35 +47,6 @@ def record_a_span(directory: Path) -> str:
     return trace_id
 
 
-class Receiver(BaseHTTPRequestHandler):
-    """An OTLP/HTTP backend."""
-
-    received: ClassVar[list[Received]]
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.received.append((self.path, ExportTraceServiceRequest.FromString(body)))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-
-@pytest.fixture
-def receiver() -> Iterator[Backend]:
-    class Handler(Receiver):
-        received: ClassVar[list[Received]] = []
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", Handler.received
-        server.shutdown()
-        thread.join()
-
-
 @pytest.fixture
 def silent_endpoint() -> Iterator[str]:
     """Accept connections, and never answer."""
@@ -99,25 +66,23 @@ def test_without_settings_spans_go_to_the_store(tmp_path: Path) -> None:
     [("OTEL_EXPORTER_OTLP_ENDPOINT", ""), ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "/v1/traces")],
 )
 def test_an_endpoint_alone_exports_over_otlp_and_keeps_the_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receiver: Backend, setting: str, path: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: Backend, setting: str, path: str
 ) -> None:
-    endpoint, received = receiver
-    monkeypatch.setenv(setting, endpoint + path)
+    monkeypatch.setenv(setting, backend.endpoint + path)
     trace_id = record_a_span(tmp_path)
-    ((posted_to, request),) = received
-    (span,) = request.resource_spans[0].scope_spans[0].spans
+    ((posted_to, body),) = backend.received
+    (span,) = ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans[0].spans
     assert (posted_to, span.name, span.trace_id.hex()) == ("/v1/traces", "step", trace_id)
     assert len(read(tmp_path, trace_id)) == 1
 
 
 def test_an_exporter_is_found_by_the_name_of_its_entry_point(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receiver: Backend
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: Backend
 ) -> None:
-    endpoint, received = receiver
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.endpoint)
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp_proto_http")
     record_a_span(tmp_path)
-    assert len(received) == 1
+    assert len(backend.received) == 1
 
 
 def test_the_console_exporter_leaves_stdout_to_the_result(
@@ -207,9 +172,7 @@ def test_a_span_says_which_process_made_it(tmp_path: Path) -> None:
 def test_a_backend_that_is_down_costs_nothing_but_its_spans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", nobody())
     monkeypatch.setattr(tracing, "FLUSH_SECONDS", 0.2)
     assert len(read(tmp_path, record_a_span(tmp_path))) == 1
 
