@@ -19,6 +19,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
+from tests.chaos.stack import runs
 from verdex.local.postgres import Postgres
 
 VERDEX = Path(sys.executable).with_name("verdex")
@@ -128,14 +129,6 @@ class Command:
         await_end(running.values())
         with suppress(OSError):
             Postgres(self.home).socket_directory.rmdir()
-
-
-def runs(process: psutil.Process) -> bool:
-    """Where nobody reaps, what has ended stays as a zombie."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def await_end(processes: Iterable[psutil.Process]) -> None:
