@@ -1,22 +1,7 @@
-from datetime import UTC, datetime
-from typing import Any
-
 import pytest
 
 from verdex.cli.progress import ProgressBar, ProgressLines
 from verdex.contracts import Job
-
-
-def job(**fields: Any) -> Job:
-    given = {
-        "job_id": "j",
-        "project_id": "default",
-        "repo_path": "/srv/code",
-        "status": "running",
-        "workflow_id": "w",
-        "created_at": datetime.now(UTC),
-    }
-    return Job.model_validate({**given, **fields})
 
 
 def lines(capsys: pytest.CaptureFixture[str], *jobs: Job) -> list[str]:
@@ -26,7 +11,7 @@ def lines(capsys: pytest.CaptureFixture[str], *jobs: Job) -> list[str]:
     return capsys.readouterr().err.splitlines()
 
 
-def test_a_log_has_one_line_for_each_phase(capsys):
+def test_a_log_has_one_line_for_each_phase(capsys, job):
     index = {"phase": "index", "files_total": 1790}
     assert lines(
         capsys,
@@ -40,7 +25,7 @@ def test_a_log_has_one_line_for_each_phase(capsys):
     ) == ["verdex: pending", "verdex: scanning", "verdex: indexing 1,790 files", "verdex: publishing"]
 
 
-def test_a_block_is_told_once_however_often_it_is_tried_again(capsys):
+def test_a_block_is_told_once_however_often_it_is_tried_again(capsys, job):
     blocked = [job(status="blocked", phase="scan", status_message=f"no database (attempt {n} in 1 s)") for n in (2, 3)]
     assert lines(capsys, *blocked, job(phase="scan")) == [
         "verdex: blocked: no database (attempt 2 in 1 s)",
@@ -48,7 +33,7 @@ def test_a_block_is_told_once_however_often_it_is_tried_again(capsys):
     ]
 
 
-def test_a_pending_job_says_what_it_waits_for(capsys):
+def test_a_pending_job_says_what_it_waits_for(capsys, job):
     assert lines(capsys, job(status="pending", status_message="no worker is polling")) == [
         "verdex: pending: no worker is polling"
     ]
@@ -61,7 +46,7 @@ def test_a_note_is_said_once(capsys):
     assert capsys.readouterr().err == "verdex: PostgreSQL is away\n"
 
 
-def test_a_message_is_never_taken_for_markup(capsys):
+def test_a_message_is_never_taken_for_markup(capsys, job):
     with ProgressBar() as view:
         view.show(job(status="blocked", status_message="[/srv] is away"))
         view.note("[/srv] is away")
