@@ -17,6 +17,8 @@ def test_without_any_variable_every_setting_has_a_default():
     ("name", "value", "fix"),
     [
         ("VERDEX_DATABASE_URL", "mysql://somebody:hunter2@db/x", "should look like postgresql://user:password@"),
+        ("VERDEX_TASK_QUEUE", "my queue", "match pattern"),
+        ("VERDEX_TASK_QUEUE", "q" * 201, "at most 200 characters"),
         ("VERDEX_MAX_FILE_BYTES", "0", "greater than 0"),
         ("VERDEX_MAX_FILE_BYTES", "32 MB", "valid integer"),
         ("VERDEX_MAX_FAILED_RATIO", "1.5", "less than or equal to 1"),

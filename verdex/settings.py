@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     """State of the local stack, and the spans that `verdex trace` reads."""
     database_url: SecretStr | None = None
     """The registry. The databases of the projects live on the same server."""
-    task_queue: str = Field(default=DEFAULT_TASK_QUEUE, pattern=r"^[\w.:/-]{1,200}$")
+    task_queue: str = Field(default=DEFAULT_TASK_QUEUE, max_length=200, pattern=r"^[\w.:/-]+$")
     allowed_roots: Annotated[tuple[Path, ...], NoDecode] = ()
     """Only repositories below one of these may be indexed; none: any. Separated as in PATH."""
     max_file_bytes: int = Field(default=32 * MIB, gt=0)
