@@ -35,7 +35,6 @@ _KEPT: Final = {"phase", "attempt", "files_total"}
 """What a row goes on to say of a job that cannot be settled yet."""
 
 _logger = logging.getLogger(__name__)
-_tracer = trace.get_tracer(__name__)
 
 
 class _Cause(NamedTuple):
@@ -188,7 +187,8 @@ class Reconciler:
 def _trace_end(job: JobIdentity, status: JobStatus, error_type: str, message: str) -> None:
     """The span of the job went with its workflow, so this says in its trace how it ended."""
     attributes = {"verdex.job_id": job.job_id, "verdex.project_id": job.project_id, "verdex.repo_path": job.repo_path}
-    with within_trace(job.trace_id), _tracer.start_as_current_span("reconcile", attributes=attributes) as span:
+    tracer = trace.get_tracer(__name__)  # not before: see `WhenNeeded`
+    with within_trace(job.trace_id), tracer.start_as_current_span("reconcile", attributes=attributes) as span:
         if status == "completed":
             span.set_attribute(f"{RESULT}error_message", message)
         else:

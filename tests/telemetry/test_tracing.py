@@ -13,13 +13,12 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
-from temporalio.contrib.opentelemetry import ReplaySafeTracerProvider
 
 from tests.backends import Backend, nobody
 from verdex import __version__
-from verdex.telemetry import tracing
+from verdex.telemetry import Tracing, current_trace_id
+from verdex.telemetry.provider import Provider, build_provider
 from verdex.telemetry.store import read
-from verdex.telemetry.tracing import Tracing, build_provider, current_trace_id
 
 BAD_CREDENTIALS = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER"
 
@@ -31,7 +30,7 @@ def no_otel_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def tracing_into(directory: Path) -> Iterator[ReplaySafeTracerProvider]:
+def tracing_into(directory: Path) -> Iterator[Provider]:
     provider = build_provider("verdex-tests", directory)
     try:
         yield provider
@@ -173,7 +172,7 @@ def test_a_backend_that_is_down_costs_nothing_but_its_spans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", nobody())
-    monkeypatch.setattr(tracing, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr("verdex.telemetry.provider.FLUSH_SECONDS", 0.2)
     assert len(read(tmp_path, record_a_span(tmp_path))) == 1
 
 
@@ -182,7 +181,7 @@ def test_a_backend_that_does_not_answer_neither_slows_spans_nor_holds_the_proces
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", silent_endpoint)
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "600")
-    monkeypatch.setattr(tracing, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr("verdex.telemetry.provider.FLUSH_SECONDS", 0.2)
     started = time.monotonic()
     provider = build_provider("verdex-tests", tmp_path)
     tracer = provider.get_tracer("tests")
@@ -222,9 +221,26 @@ with trace.get_tracer("tests").start_as_current_span("step"):
 """
 
 
-def test_a_process_is_set_up_once_and_exports_the_rest_when_it_exits(tmp_path: Path) -> None:
+WITHOUT_WORKFLOWS = """
+import sys
+from pathlib import Path
+from opentelemetry import trace
+from verdex.telemetry import current_trace_id, set_up_tracing
+
+tracing = set_up_tracing("one", Path(sys.argv[1]), runs_workflows=False)
+assert set_up_tracing("two", Path("/nonexistent"), runs_workflows=False) is tracing
+tracing.flush()
+assert "opentelemetry.sdk" not in sys.modules
+with trace.get_tracer("tests").start_as_current_span("step"):
+    print(current_trace_id())
+assert "temporalio" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("text", [PROGRAM, WITHOUT_WORKFLOWS], ids=["with workflows", "without workflows"])
+def test_a_process_is_set_up_once_and_exports_the_rest_when_it_exits(tmp_path: Path, text: str) -> None:
     program = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path)],
+        [sys.executable, "-W", "error", "-c", text, str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=60,

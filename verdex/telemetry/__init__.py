@@ -2,12 +2,9 @@
 
 from verdex.telemetry.logs import bind, set_up_logging
 from verdex.telemetry.redaction import keep_secret, keep_secrets_of, redact
-from verdex.telemetry.store import SpanStore, StoredSpan
 from verdex.telemetry.tracing import Tracing, current_trace_id, set_up_tracing, within_trace
 
 __all__ = [
-    "SpanStore",
-    "StoredSpan",
     "Tracing",
     "bind",
     "current_trace_id",

@@ -6,10 +6,12 @@ makes protobuf messages, whose own JSON differs from it: ids would be base64.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind, StatusCode
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Event, ReadableSpan
 
 Attributes = dict[str, Any]
 Json = dict[str, Any]
@@ -61,7 +63,7 @@ class StoredSpan:
     resource: Attributes = field(default_factory=dict)
 
 
-def from_sdk(span: ReadableSpan) -> StoredSpan:
+def from_sdk(span: "ReadableSpan") -> StoredSpan:
     """Copy a finished span of the SDK."""
     context = span.get_span_context() or INVALID_SPAN_CONTEXT
     return StoredSpan(
@@ -104,7 +106,7 @@ def _status(code: StatusCode) -> Status:
     return _STATUSES[code.value]
 
 
-def _event(event: Event) -> StoredEvent:
+def _event(event: "Event") -> StoredEvent:
     return StoredEvent(event.name, event.timestamp, _plain(event.attributes or {}))
 
 
