@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -81,6 +81,14 @@ class IndexRequest(Model):
     force_reindex: bool = False
     blocked_limit_seconds: float = Field(default=BLOCKED_LIMIT_SECONDS, ge=0)
     """How long a step may be held up by what can pass, before the job fails."""
+
+
+class Started(NamedTuple):
+    """What became of a request to index a repository: its job, and whether that ran already."""
+
+    job_id: str
+    workflow_id: str
+    already_running: bool
 
 
 class Counts(Model):

@@ -105,6 +105,14 @@ async def test_a_job_that_no_worker_has_taken_up_is_in_the_list(verdex, reposito
     await verdex.cancel(started.job_id.upper())
 
 
+async def test_a_job_that_was_just_started_is_followed_to_its_end_as_one_that_is_named(verdex, worker, repository):
+    started = await verdex.index(repository)
+    states = [job async for job in verdex.follow(started)]
+    assert [job.status for job in states][-1] == "completed"
+    assert [job.is_terminal for job in states].count(True) == 1
+    assert [job async for job in verdex.follow(started.job_id)] == states[-1:]
+
+
 async def test_a_start_after_the_end_is_another_job(verdex, worker, repository, finished):
     first = await finished((await verdex.index(repository)).job_id)
     started = await verdex.index(repository, force_reindex=True)

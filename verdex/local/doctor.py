@@ -108,7 +108,9 @@ async def examine_services(environment: Mapping[str, str], task_queue: str) -> l
 
 async def _examine_pair(environment: Mapping[str, str], dsn: str) -> list[Finding]:
     async with Server(dsn) as server:
-        await examine_ownership(TemporalJobs(await temporal.connect(environment=environment)), server.registry)
+        await examine_ownership(
+            TemporalJobs(await temporal.connect(for_worker=False, environment=environment)), server.registry
+        )
     return [well("registry and Temporal", "belong together")]
 
 

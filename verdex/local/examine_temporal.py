@@ -35,7 +35,7 @@ async def examine_temporal(environment: Mapping[str, str], task_queue: str) -> l
     Raises:
         VerdexError, RPCError: it does not answer, or refuses to.
     """
-    client = await temporal.connect(environment=environment)
+    client = await temporal.connect(for_worker=False, environment=environment)
     with temporal.translated():
         system = await client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=temporal.RPC_TIMEOUT)
         pollers = _Pollers(

@@ -1,13 +1,14 @@
 """The Temporal service: the connection, what it knows of jobs, and what it shows people of them."""
 
+from verdex.ending import leave
 from verdex.temporal.connection import (
     DATA_CONVERTER,
     POLLER_IS_GONE_AFTER,
     RPC_TIMEOUT,
     connect,
     has_poller,
-    leave,
     meter,
+    namespace,
     pollers,
     serving_runtime,
     translated,
@@ -22,6 +23,7 @@ __all__ = [
     "has_poller",
     "leave",
     "meter",
+    "namespace",
     "pollers",
     "serving_runtime",
     "translated",

@@ -1,22 +1,18 @@
 """The connection to the Temporal service, and its errors in verdex's own terms."""
 
-import atexit
 import dataclasses
 import logging
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Final, NoReturn
+from typing import Final
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client
+from temporalio.client import Client, Plugin
 from temporalio.common import MetricMeter
-from temporalio.contrib.opentelemetry import OpenTelemetryPlugin
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig, ClientConnectConfig
 from temporalio.runtime import (
@@ -31,6 +27,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from verdex.errors import SettingsError, TemporalUnavailable
 from verdex.temporal.failures import ReadableFailures
+from verdex.temporal.propagation import Propagation
 
 DATA_CONVERTER: Final = dataclasses.replace(pydantic_data_converter, failure_converter_class=ReadableFailures)
 """How inputs, results and failures are written into histories; the same for everybody who reads them."""
@@ -88,6 +85,11 @@ def _config(environment: Mapping[str, str] | None = None) -> ClientConnectConfig
     return config
 
 
+def namespace() -> str:
+    """The namespace that the environment and the configuration file lead to."""
+    return _config().get("namespace", "default")
+
+
 @cache
 def _runtime() -> Runtime:
     """One a process."""
@@ -127,21 +129,17 @@ def meter(client: Client) -> MetricMeter:
     return runtime.metric_meter if runtime else MetricMeter.noop
 
 
-def leave(code: int) -> NoReturn:
-    """End the process at once: as Python tears itself down, threads of Temporal's client can still abort it."""
-    atexit._run_exitfuncs()  # noqa: SLF001  (exporters and coverage count on it; there is no public name)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads it any more
-            stream.flush()
-    os._exit(code)
-
-
 async def connect(
-    *, lazy: bool = False, environment: Mapping[str, str] | None = None, runtime: Runtime | None = None
+    *,
+    lazy: bool = False,
+    for_worker: bool = True,
+    environment: Mapping[str, str] | None = None,
+    runtime: Runtime | None = None,
 ) -> Client:
     """Connect as Temporal's own environment variables and configuration file say; if lazy, at the first call.
 
-    `environment` takes the place of that of the process, `runtime` that of the one without metrics.
+    `environment` takes the place of that of the process, `runtime` that of the one without metrics. A worker cannot use
+    a connection that is not `for_worker`; to make such a one takes less time.
 
     Raises:
         SettingsError: the configuration cannot be read.
@@ -153,7 +151,8 @@ async def connect(
         return await Client.connect(
             **config,
             data_converter=DATA_CONVERTER,
-            plugins=[OpenTelemetryPlugin()],
+            plugins=[_open_telemetry()] if for_worker else [],
+            interceptors=[] if for_worker else [Propagation()],
             lazy=lazy,
             runtime=runtime or _runtime(),
         )
@@ -161,6 +160,12 @@ async def connect(
         raise TemporalUnavailable(f"Temporal does not answer at {address}") from error
     except ValueError as error:
         raise SettingsError(f"TEMPORAL_ADDRESS is {address!r}: {error}") from None
+
+
+def _open_telemetry() -> Plugin:
+    from temporalio.contrib.opentelemetry import OpenTelemetryPlugin  # noqa: PLC0415  (slow to import)
+
+    return OpenTelemetryPlugin()
 
 
 async def pollers(
