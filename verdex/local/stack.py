@@ -1,29 +1,23 @@
 """The local stack as a whole: brought up and down under a lock, each part only where it is needed."""
 
-import asyncio
 import fcntl
 import hashlib
 import os
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import asyncpg
-from temporalio.service import RPCError
-
-from verdex import __version__, temporal
+from verdex import __version__
 from verdex.contracts import DEFAULT_TASK_QUEUE
-from verdex.errors import StackDown, StackError, TransientError
-from verdex.local.postgres import ROLE, Postgres
+from verdex.ending import ended_by_ctrl_c
+from verdex.errors import StackDown, StackError
+from verdex.local.postgres import Postgres
 from verdex.local.process import BackgroundProcess
 from verdex.local.temporal_server import TemporalServer
-from verdex.temporal import search_attributes
 
 WORKER_COMMAND: Final = (sys.executable, "-P", "-m", "worker")  # -P: not a worker.py of the current directory
-WORKER_START_SECONDS: Final = 60
 WORKER_STOP_SECONDS: Final = 15
 
 _OF_COMMANDS: Final = ("VERDEX_HOME", "VERDEX_DATABASE_URL", "VERDEX_UI_URL", "VERDEX_TRACE_URL")
@@ -59,8 +53,8 @@ class LocalStack:
         self.postgres = Postgres(home)
         self.temporal = TemporalServer(home)
         self.worker = BackgroundProcess("worker", home)
+        self.task_queue = task_queue
         self._taken_down = home / "down"
-        self._task_queue = task_queue
 
     def endpoints(self) -> Endpoints:
         """Where the parts are, by the last start."""
@@ -78,10 +72,13 @@ class LocalStack:
         Raises:
             StackError: a part does not start.
         """
-        if not self.is_up() or (replace_worker and not self._worker_is_current()):
+        if not self.is_up() or (replace_worker and not self.worker_is_current()):
+            with ended_by_ctrl_c():
+                from verdex.local.starting import start  # noqa: PLC0415  (slow to import)
+
             with self._lock(say):
                 self._taken_down.unlink(missing_ok=True)
-                self._start(say, replace_worker=replace_worker)
+                start(self, say, replace_worker=replace_worker)
         return self.endpoints()
 
     def revive(self, say: Say) -> Endpoints:
@@ -110,50 +107,14 @@ class LocalStack:
             self.temporal.stop()
             self.postgres.stop()
 
-    def _start(self, say: Say, *, replace_worker: bool) -> None:
-        if not self.postgres.is_running():
-            say("starting PostgreSQL")
-            self.postgres.start()
-        asyncio.run(_ensure_database(self.postgres))  # an earlier start may have been broken off before it
-        if not self.temporal.is_running():
-            say("starting Temporal")
-            if not self.temporal.has_state():
-                asyncio.run(_forget_namespace(self.postgres))
-            self.temporal.start(without_temporal(os.environ))
-        asyncio.run(self._register_search_attributes())
-        if self.worker.running() is None or (replace_worker and not self._worker_is_current()):
-            say("starting the worker" if self.worker.running() is None else "replacing the worker: other settings")
-            self.worker.stop(WORKER_STOP_SECONDS)
-            self._start_worker()
-
-    async def _register_search_attributes(self) -> None:
-        """Without them jobs run as well, so whatever prevents it is for `doctor` to tell."""
-        with suppress(TransientError, RPCError):
-            await search_attributes.register(await temporal.connect(environment=self.endpoints().environment()))
-
-    def _worker_is_current(self) -> bool:
+    def worker_is_current(self) -> bool:
+        """Whether the worker runs, with this version and with these settings."""
         record = self.worker.running()
-        return record is not None and record.details == self._worker_details()
+        return record is not None and record.details == self.worker_details()
 
-    def _worker_details(self) -> dict[str, str | int]:
+    def worker_details(self) -> dict[str, str | int]:
+        """By which a worker is known as one of this version with these settings."""
         return {"version": __version__, "python": sys.executable, "settings": _digest_of_settings()}
-
-    def _start_worker(self) -> None:
-        environment = {**without_temporal(os.environ), **self.endpoints().environment(), "VERDEX_HOME": str(self.home)}
-        process = self.worker.start(WORKER_COMMAND, environment, self._worker_details())
-        deadline = time.monotonic() + WORKER_START_SECONDS
-        began = time.time()
-        while not asyncio.run(self._is_polled_since(began)):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise StackError(f"the worker does not start: {self.worker.last_lines()} (see {self.worker.log})")
-            time.sleep(0.1)
-
-    async def _is_polled_since(self, began: float) -> bool:
-        try:
-            client = await temporal.connect(environment=self.endpoints().environment())
-            return await temporal.has_poller(client, self._task_queue, since=began)
-        except TransientError:
-            return False
 
     @contextmanager
     def _lock(self, say: Say) -> Iterator[None]:
@@ -171,28 +132,6 @@ class LocalStack:
                 say("waiting for another verdex that changes the stack")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-@asynccontextmanager
-async def _connected(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
-async def _ensure_database(postgres: Postgres) -> None:
-    async with _connected(postgres.url("postgres")) as connection:
-        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", ROLE):
-            await connection.execute(f'CREATE DATABASE "{ROLE}"')
-
-
-async def _forget_namespace(postgres: Postgres) -> None:
-    """A Temporal that begins anew takes the place of one whose state is lost: what that ran is to end as lost."""
-    async with _connected(postgres.url()) as connection:
-        if await connection.fetchval("SELECT to_regclass('temporal_namespace')"):
-            await connection.execute("DELETE FROM temporal_namespace")
 
 
 def _digest_of_settings() -> str:
