@@ -1,19 +1,16 @@
-"""Entry point of the command. Ctrl-C can come while the rest is being imported."""
+"""Entry point of the command."""
 
+import gc
 import os
-import signal
 
-INTERRUPTED = 130
+from verdex.ending import INTERRUPTED, ended_by_ctrl_c
 
 
 def main() -> None:
     """Run the command; never returns."""
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is signal.default_int_handler:  # else it is ignored, as for what a shell runs in the background
-        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # an import could swallow KeyboardInterrupt
-    from verdex.cli import main as run  # noqa: PLC0415
-
-    signal.signal(signal.SIGINT, handler)
+    gc.disable()  # what is imported is no garbage, and to look for some takes a tenth of the time; see `Session.run`
+    with ended_by_ctrl_c():
+        from verdex.cli import main as run  # noqa: PLC0415
     try:
         run()
     except KeyboardInterrupt:

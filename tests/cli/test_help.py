@@ -1,7 +1,10 @@
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner, Result
 
-from verdex.cli import cli
+from verdex.cli import cli, load
 
 COMMANDS = [
     "index",
@@ -38,6 +41,27 @@ def test_every_command_has_help_with_a_first_sentence(command):
     usage, text = shown.output.split("\n\n")[:2]
     assert usage.startswith(f"Usage: verdex {command}")
     assert text.strip().split("\n")[0]
+
+
+@pytest.mark.parametrize("width", [45, 80, 200])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_list_of_all_commands_says_of_each_what_its_own_help_says_first(command, width):
+    assert cli.commands[command].get_short_help_str(width) == load(command).get_short_help_str(width)
+
+
+def test_the_list_of_all_commands_is_complete():
+    assert sorted(COMMANDS) == sorted(cli.commands)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("nonsense",)], ids=" ".join)
+def test_who_only_asks_what_there_is_waits_for_no_library_but_that_of_the_command_line(arguments):
+    program = (
+        "import atexit, sys; atexit.register(lambda: print(*sys.modules)); from verdex.__main__ import main; main()"
+    )
+    shown = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    imported = {name.partition(".")[0] for name in shown.stdout.split("\n")[-2].split()}
+    assert "click" in imported
+    assert not imported & {"asyncio", "asyncpg", "opentelemetry", "psutil", "pydantic", "rich", "temporalio"}
 
 
 @pytest.mark.parametrize(

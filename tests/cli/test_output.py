@@ -4,7 +4,7 @@ from typing import Any
 import click
 import pytest
 
-from verdex.cli import output
+from verdex.cli import output, terminal
 from verdex.contracts import FileOutcome, Job
 
 
@@ -114,10 +114,10 @@ def test_how_long_ago_something_was_stands_beside_its_time(seconds, told):
 
 
 def test_no_color_leaves_what_is_no_colour(monkeypatch):
-    assert output.styled("x", colour="red", bold=True) == "\x1b[31m\x1b[1mx\x1b[0m"
+    assert terminal.styled("x", colour="red", bold=True) == "\x1b[31m\x1b[1mx\x1b[0m"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert output.styled("x", colour="red", bold=True) == "\x1b[1mx\x1b[0m"
-    assert output.styled("x", colour="red") == "x"
+    assert terminal.styled("x", colour="red", bold=True) == "\x1b[1mx\x1b[0m"
+    assert terminal.styled("x", colour="red") == "x"
 
 
 @pytest.mark.parametrize(
@@ -136,4 +136,4 @@ def test_whether_there_are_escape_codes_is_for_the_terminal_to_say_unless_somebo
 ):
     for name, given in environment.items():
         monkeypatch.setenv(name, given)
-    assert output.wants_styles() is wanted
+    assert terminal.wants_styles() is wanted

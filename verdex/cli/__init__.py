@@ -1,26 +1,19 @@
-"""The command `verdex`."""
+"""The command `verdex`. What a command needs is imported when it is run: to show help takes none of it."""
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from io import TextIOWrapper
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
 from verdex import __version__
-from verdex.cli.cancel import cancel
-from verdex.cli.failures import BROKEN_PIPE, INTERRUPTED, UNWRITABLE, reported
-from verdex.cli.index import index
-from verdex.cli.jobs import files, jobs, status, trace
-from verdex.cli.output import wants_styles
-from verdex.cli.projects import project
-from verdex.cli.shell import completion
-from verdex.cli.stack import doctor, down, up, worker
-from verdex.cli.verify import verify
-from verdex.telemetry import keep_secrets_of
-from verdex.temporal import leave
+from verdex.cli.failures import BROKEN_PIPE, UNWRITABLE, reported
+from verdex.cli.terminal import wants_styles
+from verdex.ending import INTERRUPTED, ended_by_ctrl_c, leave
 
 _HELP = """\
 Index code repositories into PostgreSQL, as durable Temporal workflows.
@@ -39,20 +32,54 @@ Without VERDEX_DATABASE_URL and TEMPORAL_ADDRESS, a local stack is started by it
 \b
 Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 cancelled, 4 still running, 5 cannot reach the stack.
 """
+COMMANDS: Final = {
+    "cancel": ("cancel", "Stop a job."),
+    "completion": ("shell", "Print the completion script of a shell."),
+    "doctor": ("stack", "Check each part and say what to do about what is wrong."),
+    "down": ("stack", "Stop the local stack."),
+    "files": ("jobs", "Show what became of each file: of a JOB, or of the newest job of the repository at PATH."),
+    "index": ("index", "Index the repository at PATH and wait for the end."),
+    "jobs": ("jobs", "List jobs, the newest first."),
+    "project": ("projects", "Create, list and drop projects: isolated workspaces with a database each."),
+    "status": ("jobs", "Show one job as it is now; the exit code says how it ended."),
+    "trace": ("jobs", "Draw where a job spent its time, and where it failed."),
+    "up": ("stack", "Start the local stack: PostgreSQL, Temporal with its Web UI, and a worker."),
+    "verify": ("verify", "Check that what the last completed job claimed of the repository at PATH is true now."),
+    "worker": ("stack", "Run a worker in the foreground, as a process of its own; SIGTERM or Ctrl-C drains it."),
+}
+"""The module of each command, and the first sentence of its help, which the list of all commands shows."""
 
 
 class _Commands(click.Group):
-    """Where nobody reads the output any more, click would give the exit code of a failed job."""
+    """Imports a command when it is run. Where nobody reads any more, click would give the exit code of a failed job."""
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:  # noqa: ANN401
         """Read the command line, and show help."""
         with _until_nobody_reads():
             return super().make_context(*arguments, **options)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is meant, of which until now only the first sentence of its help is here."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name and found else None, rest
+
     def invoke(self, ctx: click.Context) -> object:
         """Run a command."""
         with _until_nobody_reads():
             return super().invoke(ctx)
+
+
+def load(name: str) -> click.Command:
+    """Import a command, and what keeps secrets out of all that it tells."""
+    module, _ = COMMANDS[name]
+    with ended_by_ctrl_c():
+        from verdex.telemetry import keep_secrets_of  # noqa: PLC0415  (slow to import)
+
+        command: click.Command = getattr(import_module(f"verdex.cli.{module}"), name)
+    keep_secrets_of(os.environ)
+    return command
 
 
 @contextmanager
@@ -71,8 +98,8 @@ def cli() -> None:
     """The group of all commands."""
 
 
-for _command in (index, status, jobs, files, verify, trace, cancel, project, up, down, doctor, worker, completion):
-    cli.add_command(_command)
+for _name, (_, _help) in COMMANDS.items():
+    cli.add_command(click.Command(_name, help=_help))
 
 
 def main() -> NoReturn:
@@ -84,7 +111,6 @@ def main() -> NoReturn:
 
 
 def _exit_code() -> int:
-    keep_secrets_of(os.environ)
     try:
         with reported(as_json="--json" in sys.argv):
             cli.main(prog_name="verdex", standalone_mode=False, color=wants_styles())

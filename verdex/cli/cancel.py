@@ -28,7 +28,7 @@ def cancel(job_id: str, *, as_json: bool) -> NoReturn:
 
     async def work(verdex: Verdex) -> tuple[Job, Job]:
         before = await verdex.cancel(await naming.full_id(verdex, job_id))
-        return before, before if before.is_terminal else await _end(verdex, before.job_id, current)
+        return before, before if before.is_terminal else await _end(before.job_id, verdex, current)
 
     before, after = current.run(work)
     if as_json:
@@ -42,9 +42,9 @@ def cancel(job_id: str, *, as_json: bool) -> NoReturn:
     sys.exit(0 if after.status == "cancelled" else EXIT_CODES[after.status])
 
 
-async def _end(verdex: Verdex, job_id: str, current: Session) -> Job:
+async def _end(job_id: str, verdex: Verdex, current: Session) -> Job:
     try:
         async with asyncio.timeout(CANCEL_SECONDS):
-            return await follow(job_id, current)
+            return await follow(job_id, verdex, current)
     except TimeoutError:
         return await verdex.job(job_id)

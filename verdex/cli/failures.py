@@ -4,11 +4,10 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from verdex.contracts import JobStatus
 from verdex.errors import (
     DatabaseNotFound,
     DatabaseRefused,
@@ -24,17 +23,17 @@ from verdex.errors import (
     TransientError,
     VerdexError,
 )
-from verdex.telemetry import redact
+
+if TYPE_CHECKING:
+    from verdex.contracts import JobStatus
 
 USAGE: Final = 2
 RUNNING: Final = 4
 UNREACHABLE: Final = 5
 UNWRITABLE: Final = 74
-INTERRUPTED: Final = 130
-"""By Ctrl-C, as shells have it, where no job is waited for."""
 BROKEN_PIPE: Final = 141
 """As shells have it: who read the output has gone."""
-EXIT_CODES: Final[dict[JobStatus, int]] = {
+EXIT_CODES: Final["dict[JobStatus, int]"] = {
     "completed": 0,
     "failed": 1,
     "cancelled": 3,
@@ -54,6 +53,8 @@ def reported(*, as_json: bool) -> Iterator[None]:
     try:
         yield
     except VerdexError as error:
+        from verdex.telemetry import redact  # noqa: PLC0415  (slow to import)
+
         message = " ".join(redact(str(error)).split("\n"))
         click.echo(f"verdex: {message}", err=True)
         if as_json:

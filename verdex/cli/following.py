@@ -1,27 +1,28 @@
 """Following a job to its end, while the local stack under it is looked after."""
 
 import asyncio
+from contextlib import aclosing
 from typing import Final, NoReturn
 
 from verdex.cli.progress import View, progress
 from verdex.cli.session import Session
 from verdex.client import Verdex
-from verdex.contracts import Job
+from verdex.contracts import Job, Started
 from verdex.errors import StackDown, StackError, TransientError
 
 RETRY_SECONDS: Final = 1.0
 
 
-async def follow(job_id: str, session: Session, view: View | None = None) -> Job:
-    """Show the job until it ends, as progress or in `view`.
+async def follow(job: str | Started, verdex: Verdex, session: Session, view: View | None = None) -> Job:
+    """Show the job, which is named by its id or by its start, until it ends: as progress, or in `view`.
 
-    What dies of the local stack is started again, what is elsewhere is waited for.
+    The connection is closed then. What dies of the local stack is started again, what is elsewhere is waited for.
 
     Raises:
         StackDown: somebody took the local stack down on purpose.
     """
     with view or progress() as entered:
-        shown = asyncio.create_task(_show(job_id, entered))
+        shown = asyncio.create_task(_show(job, verdex, entered))
         watched = asyncio.create_task(_watch(session, entered))
         try:
             await asyncio.wait({shown, watched}, return_when=asyncio.FIRST_COMPLETED)
@@ -31,17 +32,22 @@ async def follow(job_id: str, session: Session, view: View | None = None) -> Job
             watched.cancel()
 
 
-async def _show(job_id: str, view: View) -> Job:
+async def _show(job: str | Started, verdex: Verdex, view: View) -> Job:
     while True:
         try:
-            async with await Verdex.connect() as verdex:  # anew each time: what is started again may have moved
-                async for job in verdex.follow(job_id):
-                    view.show(job)
-                    if job.is_terminal:
-                        return job
+            async with verdex:
+                return await _to_end(job, verdex, view)
         except TransientError as error:
             view.note(f"{error}; the job is safe, waiting for it")
             await asyncio.sleep(RETRY_SECONDS)
+        verdex = await Verdex.connect()  # anew each time: what is started again may have moved
+
+
+async def _to_end(job: str | Started, verdex: Verdex, view: View) -> Job:
+    async with aclosing(verdex.follow(job)) as states:
+        async for state in states:
+            view.show(state)
+    return state
 
 
 async def _watch(session: Session, view: View) -> NoReturn:

@@ -10,8 +10,8 @@ from verdex.cli import options, output
 from verdex.cli.failures import EXIT_CODES, RUNNING
 from verdex.cli.following import follow
 from verdex.cli.session import Session
-from verdex.client import Started, Verdex
-from verdex.contracts import DEFAULT_PROJECT, Job
+from verdex.client import Verdex
+from verdex.contracts import DEFAULT_PROJECT, Job, Started
 from verdex.errors import StackDown
 
 
@@ -37,7 +37,7 @@ def index(path: Path, project_id: str, *, force: bool, no_wait: bool, as_json: b
         _tell_start(started[-1], in_the_way=in_the_way, no_wait=no_wait)
         if no_wait:
             return await verdex.job(started[-1].job_id)
-        job = await follow(started[-1].job_id, session)
+        job = await follow(started[-1], verdex, session)
         if not in_the_way:
             return job
         click.echo(f"verdex: job {job.job_id} is {output.plain_headline(job)}", err=True)

@@ -14,6 +14,7 @@ from verdex.cli.details import details, event_lines
 from verdex.cli.failures import EXIT_CODES
 from verdex.cli.following import follow
 from verdex.cli.session import Session
+from verdex.cli.terminal import on_terminal
 from verdex.client import Verdex
 from verdex.contracts import DEFAULT_PROJECT, FileOutcome, Job, JobEvent, JobStatus, Outcome
 from verdex.errors import JobNotFound, TransientError
@@ -59,10 +60,10 @@ def _watch_job(given: str, current: Session, *, as_json: bool) -> NoReturn:
     job_id = job.job_id
     shown = view(current.pages, as_json=as_json, transient=True, events=events)
     try:
-        job = current.run(lambda _: follow(job_id, current, shown))
+        job = current.run(lambda verdex: follow(job_id, verdex, current, shown))
     except KeyboardInterrupt:
         job = current.run(lambda verdex: verdex.job(job_id))
-    if output.on_terminal() and not as_json:
+    if on_terminal() and not as_json:
         click.echo(details(job, pages=current.pages(job)))
     sys.exit(EXIT_CODES[job.status])
 
@@ -111,7 +112,7 @@ def _watch_jobs(find: Callable[[Verdex], Awaitable[list[Job]]], current: Session
 def _show_table(found: Sequence[Job], current: Session) -> None:
     from verdex.cli import table  # noqa: PLC0415  (slow to import)
 
-    if output.on_terminal():
+    if on_terminal():
         width = shutil.get_terminal_size().columns
         output.show_rich(table.jobs_table(found, width, current.pages), width)
     else:

@@ -1,15 +1,14 @@
 """How things are shown: JSON for programs, a few lines for people."""
 
 import json
-import os
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
 import click
 from pydantic import BaseModel
 
+from verdex.cli.terminal import styled
 from verdex.contracts import FileOutcome, Job, JobStatus
 
 if TYPE_CHECKING:
@@ -44,29 +43,6 @@ def show_rich(value: "RenderableType", width: int) -> None:
     from rich.console import Console  # noqa: PLC0415  (slow to import)
 
     Console(width=width, soft_wrap=False).print(value)
-
-
-def on_terminal(stream: TextIO | None = None) -> bool:
-    """Whether `stream` (stdout) is a terminal, on which lines can be drawn again."""
-    return (stream or sys.stdout).isatty() and not is_dumb()
-
-
-def is_dumb() -> bool:
-    """Whether the terminal shows escape codes instead of doing what they say."""
-    return os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
-
-
-def wants_styles() -> bool | None:
-    """Whether there are escape codes in what is printed; None leaves it to whether that goes to a terminal."""
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return False if is_dumb() else None
-
-
-def styled(text: str, *, colour: str | None = None, bold: bool | None = None) -> str:
-    """The text as a terminal shows it; NO_COLOR leaves what is no colour."""
-    colour = None if os.environ.get("NO_COLOR") else colour
-    return click.style(text, fg=colour, bold=bold) if colour or bold else text
 
 
 def file_line(file: FileOutcome) -> str:

@@ -6,7 +6,8 @@ from typing import Final, Protocol, Self
 
 import click
 
-from verdex.cli.output import on_terminal, plural, printable
+from verdex.cli.output import plural, printable
+from verdex.cli.terminal import on_terminal
 from verdex.contracts import Job, Phase
 
 _DOING: Final[dict[Phase, str]] = {

@@ -1,12 +1,12 @@
 """What a command needs around it: settings, the stack, tracing, and an event loop."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import click
-from temporalio.envconfig import ClientConfig
 
 from verdex.cli.pages import Pages, pages
 from verdex.client import Verdex
@@ -17,6 +17,9 @@ from verdex.settings import Settings
 from verdex.telemetry import set_up_logging, set_up_tracing
 
 Result = TypeVar("Result")
+
+SHORT_SECONDS: Final = 1.0
+"""A command that lasts longer collects its garbage."""
 
 
 def say(text: str) -> None:
@@ -77,22 +80,31 @@ class Session:
     def pages(self, job: Job) -> Pages:
         """Where people see a job; the Web UI of the local stack is known by itself."""
         of_local = self.local.endpoints().ui_url if self.local else None
-        namespace = ClientConfig.load_client_connect_config().get("namespace", "default")
         ui_url, trace_url = self.settings.ui_url or of_local, self.settings.trace_url
-        return pages(job, ui_url=ui_url, namespace=namespace, trace_url=trace_url)
+        return pages(job, ui_url=ui_url, namespace=_namespace() if ui_url else "", trace_url=trace_url)
 
     def run(self, work: Callable[[Verdex], Awaitable[Result]]) -> Result:
         """Do `work` with a connection to the stack."""
         set_up_logging(json=False, level="CRITICAL")
-        tracing = set_up_tracing("verdex", self.settings.traces_directory)
+        tracing = set_up_tracing("verdex", self.settings.traces_directory, runs_workflows=False)
         try:
             return asyncio.run(self._connected(work))
         finally:
             tracing.flush()
 
     async def _connected(self, work: Callable[[Verdex], Awaitable[Result]]) -> Result:
+        asyncio.get_running_loop().call_later(SHORT_SECONDS, gc.enable)
         async with await Verdex.connect(self.settings) as verdex:
             return await work(verdex)
+
+
+def _namespace() -> str:
+    """That of Temporal; the local stack, and mostly the environment, has it in a variable."""
+    if given := os.environ.get("TEMPORAL_NAMESPACE"):
+        return given
+    from verdex import temporal  # noqa: PLC0415  (slow to import)
+
+    return temporal.namespace()
 
 
 def run(work: Callable[[Verdex], Awaitable[Result]]) -> Result:

@@ -9,8 +9,9 @@ import click
 
 from verdex.cli import options, output, session
 from verdex.cli.failures import UNREACHABLE
+from verdex.cli.terminal import styled
+from verdex.ending import ended_by_ctrl_c
 from verdex.errors import SettingsError
-from verdex.local.doctor import examine
 from verdex.local.findings import Finding
 from verdex.local.stack import WORKER_COMMAND, LocalStack
 
@@ -56,6 +57,9 @@ def doctor(*, as_json: bool) -> NoReturn:
     Looked at are versions, disk, processes, migrations, the workers that poll, clocks, and leftovers.
     Exit code 0: all is well, but for warnings; 5: something is not.
     """
+    with ended_by_ctrl_c():
+        from verdex.local.doctor import examine  # noqa: PLC0415  (slow to import)
+
     findings = examine(session.local_stack())
     if as_json:
         output.show_document([finding._asdict() for finding in findings])
@@ -67,9 +71,9 @@ def doctor(*, as_json: bool) -> NoReturn:
 
 def _line(finding: Finding) -> str:
     if not finding.ok:
-        mark = output.styled("BAD ", colour="red", bold=True)
+        mark = styled("BAD ", colour="red", bold=True)
     else:
-        warn, ok = output.styled("warn", colour="yellow", bold=True), output.styled("ok  ", colour="green")
+        warn, ok = styled("warn", colour="yellow", bold=True), styled("ok  ", colour="green")
         mark = warn if finding.advice else ok
     advice = f"\n     → {finding.advice}" if finding.advice else ""
     return f"{mark} {output.printable(f'{finding.part}: {finding.found}')}{advice}"

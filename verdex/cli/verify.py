@@ -7,6 +7,7 @@ from typing import NoReturn
 import click
 
 from verdex.cli import options, output, session
+from verdex.cli.terminal import styled
 from verdex.contracts import DEFAULT_PROJECT, Verification
 
 
@@ -32,13 +33,13 @@ def verify(path: Path, project_id: str, *, as_json: bool) -> NoReturn:
 
 def _true(found: Verification) -> str:
     held = f"{output.plural(found.files, 'file')} and {output.plural(found.chunks, 'chunk')} of job {found.job_id}"
-    verdict = output.styled("true", colour="green", bold=True)
+    verdict = styled("true", colour="green", bold=True)
     return f"{verdict}  {held} are what the source holds; digest {found.manifest_digest}"
 
 
 def _not_true(found: Verification) -> str:
     count = output.plural(found.differences_total, "difference")
-    verdict = output.styled("not true", colour="red", bold=True)
+    verdict = styled("not true", colour="red", bold=True)
     lines = [f"{verdict}  {count} between job {found.job_id}, the index and the source"]
     lines += map(output.printable, found.differences)
     if more := found.differences_total - len(found.differences):

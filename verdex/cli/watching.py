@@ -19,6 +19,7 @@ from verdex.cli.naming import short
 from verdex.cli.pages import Pages, PagesOf
 from verdex.cli.progress import what_changes
 from verdex.cli.table import jobs_table
+from verdex.cli.terminal import on_terminal
 from verdex.client import Verdex
 from verdex.contracts import Job, JobEvent
 from verdex.errors import TransientError
@@ -127,7 +128,7 @@ JobsView = ChangedJobs | LiveJobs
 
 def view(pages: PagesOf, *, as_json: bool, transient: bool, events: Sequence[JobEvent] = ()) -> JobsView:
     """The view that fits where stdout goes."""
-    if output.on_terminal() and not as_json:
+    if on_terminal() and not as_json:
         return LiveJobs(pages, events=events, transient=transient)
     return ChangedJobs(as_json=as_json)
 
