@@ -91,8 +91,8 @@ class Verdex:
         request = self._request(Path(path), project_id, force_reindex)
         jobs = await self._unfinished_jobs()
         with suppress(DatabaseUnavailable):  # the job waits for it
-            await jobs.check_ownership()
-            if await self._is_gone(request):  # what is left of it may look as if nothing had changed
+            _, is_gone = await asyncio.gather(jobs.check_ownership(), self._is_gone(request))
+            if is_gone:  # what is left of it may look as if nothing had changed
                 request = request.model_copy(update={"force_reindex": True})
         return await jobs.start(request)
 

@@ -3,12 +3,12 @@
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final
-from uuid import uuid4
+from typing import Final
 
 from opentelemetry import trace
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from verdex import temporal
@@ -18,7 +18,7 @@ from verdex.reconcile import Reconciler
 from verdex.storage.database import Server
 from verdex.storage.registry import Registry
 from verdex.temporal import search_attributes, web_ui
-from verdex.temporal.jobs import STARTER, TemporalJobs
+from verdex.temporal.jobs import TemporalJobs
 
 NO_POLLER: Final = "no worker is polling"
 CLOSING_SECONDS: Final = 30.0
@@ -53,36 +53,33 @@ class UnfinishedJobs:
             await self._closed(started)
 
     async def _start(self, request: IndexRequest) -> Started:
-        starter = uuid4().hex
         tracer = trace.get_tracer(__name__)  # not before: see `WhenNeeded`
         with tracer.start_as_current_span("start job", kind=trace.SpanKind.PRODUCER), temporal.translated():
             try:
-                handle = await self._start_workflow(request, starter, search_attributes.at_start(request))
+                return await self._start_workflow(request, search_attributes.at_start(request))
             except RPCError as error:
                 if not search_attributes.are_refused(error):
                     raise
-                handle = await self._start_workflow(request, starter, TypedSearchAttributes.empty)
-        job_id = handle.first_execution_run_id or ""
-        found = await self._temporal.starter(handle.id, job_id)
-        return Started(job_id, handle.id, already_running=found != starter)
+                return await self._start_workflow(request, TypedSearchAttributes.empty)
 
-    async def _start_workflow(
-        self, request: IndexRequest, starter: str, attributes: TypedSearchAttributes
-    ) -> WorkflowHandle[Any, Any]:
-        return await self._client.start_workflow(
-            INDEX_REPOSITORY,
-            request,
-            id=index_workflow_id(request.project_id, request.repo_path),
-            task_queue=self._task_queue,
-            task_timeout=TASK_TIMEOUT,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            static_summary=web_ui.summary(request),
-            static_details=web_ui.details(request),
-            search_attributes=attributes,
-            memo={STARTER: starter},
-            rpc_timeout=temporal.RPC_TIMEOUT,
-        )
+    async def _start_workflow(self, request: IndexRequest, attributes: TypedSearchAttributes) -> Started:
+        try:
+            handle = await self._client.start_workflow(
+                INDEX_REPOSITORY,
+                request,
+                id=index_workflow_id(request.project_id, request.repo_path),
+                task_queue=self._task_queue,
+                task_timeout=TASK_TIMEOUT,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                static_summary=web_ui.summary(request),
+                static_details=web_ui.details(request),
+                search_attributes=attributes,
+                rpc_timeout=temporal.RPC_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError as running:  # the id of its first run may be that of a job that was reset
+            return Started(running.run_id or "", running.workflow_id, already_running=True)
+        return Started(handle.result_run_id or "", handle.id, already_running=False)
 
     async def _has_ended(self, job_id: str) -> bool:
         """Whether the row is terminal: the workflow closes a moment later, and until then it is found as running."""

@@ -104,6 +104,13 @@ async def test_a_job_that_is_reset_while_it_runs_has_ended_and_says_as_what_it_g
     assert (await verdex.verify(repository)).ok
 
 
+async def test_a_start_finds_the_job_as_which_a_reset_one_goes_on(verdex, stuck, reset, repository):
+    new = await reset(stuck, 0)
+    async with asyncio.timeout(DEADLINE):
+        found = await verdex.index(repository)
+    assert (found.job_id, found.already_running) == (new.job_id, True)
+
+
 async def test_a_job_that_is_reset_in_the_middle_of_its_shards_fails_and_publishes_nothing(
     verdex, client, stuck, run_worker, repository, published, reset, ended
 ):

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Container
 from contextlib import suppress
 from datetime import datetime
-from typing import Final
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import (
@@ -18,9 +17,6 @@ from verdex import temporal
 from verdex.contracts import INDEX_REPOSITORY, JOB_STATE_QUERY, IndexRequest, Job, JobState
 from verdex.errors import TransientError
 from verdex.storage.namespaces import Namespace
-
-STARTER: Final = "starter"
-"""In the memo of a workflow: who started it, to tell a new job from one that ran already."""
 
 
 class TemporalJobs:
@@ -43,11 +39,6 @@ class TemporalJobs:
         with temporal.unless_gone():
             return await handle.describe(rpc_timeout=temporal.RPC_TIMEOUT)
         return None
-
-    async def starter(self, workflow_id: str, run_id: str) -> object:
-        """Who started a run, as its memo says; None where that is not told."""
-        workflow = await self.describe(workflow_id, run_id)
-        return (await workflow.memo()).get(STARTER) if workflow else None
 
     async def find(self, job_id: str) -> Job | None:
         """A job by its id alone, as it was started; None if no workflow is a job by that id."""
