@@ -26,8 +26,9 @@ from verdex.indexing.pool import ChunkPool
 from verdex.local.postgres import Postgres
 from verdex.settings import Settings
 from verdex.storage.database import Database, Server
-from verdex.telemetry import StoredSpan, Tracing
+from verdex.telemetry import Tracing
 from verdex.telemetry.logs import JsonFormatter
+from verdex.telemetry.otlp import StoredSpan
 from verdex.telemetry.store import read
 from worker import build_worker
 
