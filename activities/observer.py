@@ -90,10 +90,10 @@ class Observer:
 
     async def _begin(self) -> set[int]:
         newest = await self._observation.last_event()
-        found = await self._observation.ended(0)
-        for status, error_type in {(job.status, job.error_type) for job in found}:
+        found = await self._observation.ended(newest - OVERLAP)
+        for status, error_type in await self._observation.kinds():
             self._ends.known(status, error_type)
-        return {newest, *(job.event_id for job in found if job.event_id > newest - OVERLAP)}
+        return {newest, *(job.event_id for job in found)}
 
     def _count(self, job: Ended) -> None:
         if is_empty(job):

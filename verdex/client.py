@@ -25,10 +25,11 @@ from verdex.errors import DatabaseUnavailable, JobNotFound, ProjectNameInvalid, 
 from verdex.presence import absent
 from verdex.settings import Settings
 from verdex.sources.paths import to_text
+from verdex.storage.claims import Repository, claims
 from verdex.storage.database import Server
 from verdex.storage.manifests import Manifests
 from verdex.storage.projects import Projects
-from verdex.storage.registry import Registry, Repository
+from verdex.storage.registry import Registry
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -99,8 +100,7 @@ class Verdex:
     async def _is_gone(self, request: IndexRequest) -> bool:
         """Whether the index that the last completed job of a repository published is not there any more."""
         repository = Repository(request.project_id, request.repo_path)
-        claim = await self._registry.claim(*repository)
-        found = await absent(self._server, {repository: claim} if claim else {})
+        found = await absent(self._server, await claims(self._server.registry, [repository]))
         return any(absence.is_certain for absence in found.values())
 
     def _request(self, path: Path, project_id: str, force_reindex: bool) -> IndexRequest:
@@ -152,9 +152,9 @@ class Verdex:
     async def _with_absence(self, jobs: list[Job]) -> list[Job]:
         """Jobs, of which those that published what searches should see now say if it is not there."""
         repositories = {Repository(job.project_id, job.repo_path) for job in jobs if job.status == "completed"}
-        shown, claims = {job.job_id for job in jobs}, {one: await self._registry.claim(*one) for one in repositories}
-        last = {one: claim for one, claim in claims.items() if claim and claim.job_id in shown}
-        found = await absent(self._server, last)
+        last = await claims(self._server.registry, repositories)
+        shown = {job.job_id for job in jobs}
+        found = await absent(self._server, {one: claim for one, claim in last.items() if claim.job_id in shown})
         return [_told(job, found[job.job_id].message) if job.job_id in found else job for job in jobs]
 
     async def events(self, job_id: str) -> list[JobEvent]:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from verdex.errors import DatabaseNotFound
+from verdex.storage.claims import Claim, Repository
 from verdex.storage.database import Server
 from verdex.storage.projects import database_name
 from verdex.storage.published import Held, held
-from verdex.storage.registry import Claim, Repository
 
 PATIENCE: Final = 3.0
 """Seconds that showing a job may wait for the database of its project."""

@@ -12,6 +12,7 @@ from verdex.errors import JobConflict, JobNotFound, SettingsError, TemporalUnava
 from verdex.ownership import check_ownership
 from verdex.presence import Absence, absent
 from verdex.storage import publish, retention
+from verdex.storage.claims import claims, repositories
 from verdex.storage.database import Server
 from verdex.storage.projects import database_name
 from verdex.storage.registry import Registry
@@ -87,9 +88,10 @@ class Reconciler:
 
     async def warn_of_absent(self) -> None:
         """Log each index that a job published and that is gone, once for each way in which it is."""
-        claims = await self._registry.claims()
-        found = await absent(self._server, claims)
-        for repository, claim in claims.items():
+        registry = self._server.registry
+        last = await claims(registry, await repositories(registry))
+        found = await absent(self._server, last)
+        for repository, claim in last.items():
             absence = found.get(claim.job_id)
             if absence and self._warned.get(claim.job_id) != absence:
                 _logger.warning(

@@ -160,7 +160,8 @@ class UnfinishedJobs:
             found = await self._temporal.open_jobs(self._task_queue, known=recorded)
         except TemporalUnavailable:
             return []  # no row that is shown depends on it: those that have not ended were compared before
-        return [job for job in found if await self._registry.job(job.job_id) is None]
+        waiting = await self._registry.unrecorded(job.job_id for job in found)
+        return [job for job in found if job.job_id in waiting]
 
     async def cancel(self, job: Job) -> None:
         """Ask the workflow of a job to stop, if it runs."""

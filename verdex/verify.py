@@ -16,10 +16,10 @@ from verdex.errors import DatabaseNotFound, JobNotFound, RepositoryError
 from verdex.indexing.agreement import difference, examine
 from verdex.sources.paths import to_path
 from verdex.sources.working_tree import SourceFile, scan
+from verdex.storage.claims import Claim, Repository, claim
 from verdex.storage.database import Server
 from verdex.storage.projects import database_name
 from verdex.storage.published import PublishedFile, PublishedIndex, StoredChunk, published
-from verdex.storage.registry import Claim, Registry
 
 KEPT_DIFFERENCES: Final = 100
 BATCH_BYTES: Final = 1024 * 1024
@@ -37,16 +37,16 @@ async def verify(server: Server, project_id: str, repo_path: str, *, max_file_by
         JobNotFound: no job of the repository has completed.
         DatabaseUnavailable, DatabaseRefused
     """
-    registry, database = Registry(server.registry), server.database(database_name(project_id))
+    repository, database = Repository(project_id, repo_path), server.database(database_name(project_id))
     while True:
-        claim = await registry.claim(project_id, repo_path)
-        if claim is None:
+        claimed = await claim(server.registry, repository)
+        if claimed is None:
             raise JobNotFound(f"no job has completed for {repo_path} in {project_id}: there is nothing to verify")
-        comparison = _Comparison(claim, to_path(repo_path), max_file_bytes)
+        comparison = _Comparison(claimed, to_path(repo_path), max_file_bytes)
         try:
             async with published(database, repo_path) as index:
                 # Or a job has completed meanwhile, and the snapshot may be older than what it claims.
-                if await registry.claim(project_id, repo_path) == claim:
+                if await claim(server.registry, repository) == claimed:
                     await comparison.run(index)
                     return comparison.verification(project_id, repo_path)
         except DatabaseNotFound as error:

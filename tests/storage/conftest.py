@@ -2,7 +2,7 @@
 
 import hashlib
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -11,6 +11,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from tests.storage.many_jobs import JOBS, fill
+from tests.storage.plans import log_plans
 from verdex.contracts import IndexResult, JobIdentity, JobRecord, JobState, JobStatus, Manifest, Outcome
 from verdex.local.postgres import Postgres, binaries
 from verdex.storage import blobs
@@ -81,6 +83,30 @@ async def registry_url(postgres: Postgres, shared_registry: Database) -> AsyncIt
         await connection.execute("DELETE FROM job_events")
         await connection.execute("DELETE FROM indexing_jobs")
         await connection.execute("DELETE FROM projects")
+
+
+class Crowd(NamedTuple):
+    """A registry with many jobs, the ids of the newest, and the database of a project that knows those."""
+
+    server: Server
+    ids: Sequence[str]
+    project: Database
+
+
+@pytest.fixture(scope="session")
+async def crowd(postgres: Postgres) -> AsyncIterator[Crowd]:
+    """Its plans are logged."""
+    async with new_database(postgres, "registry") as database, new_database(postgres, "project") as project:
+        await fill(database, JOBS)
+        async with database.connection() as connection:
+            await connection.execute("INSERT INTO untold_ends SELECT id FROM indexing_jobs WHERE completed_at < now()")
+            await connection.execute("VACUUM ANALYZE untold_ends")
+            rows = await connection.fetch("SELECT id::text FROM indexing_jobs ORDER BY created_at DESC LIMIT 40")
+        for row in rows:
+            await Tree(project).open(job_id=row["id"])
+        await log_plans(database)
+        async with Server(postgres.url(str(database.name))) as server:
+            yield Crowd(server, [row["id"] for row in rows], project)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from verdex.indexing.scan import scan_repository
 from verdex.indexing.shard import index_shard
 from verdex.local.postgres import Postgres
 from verdex.storage import blobs, retention
+from verdex.storage.claims import Repository, claims
 from verdex.storage.copying import EncodedChunk, encoded
 from verdex.storage.database import Connection, Database, Server
 from verdex.storage.registry import Registry
@@ -51,11 +52,12 @@ def collect(server: Server, project: Database) -> Callable[[], Awaitable[tuple[i
 async def job(
     registry: Registry, status: JobStatus = "completed", *, age: float = 10, job_id: str | None = None, **values: Any
 ) -> str:
-    """A job that was created, and has ended if it has, `age` days ago."""
+    """A job that was created `age` days ago, and has ended, if it has, at once or `ended` days ago."""
     job_id, at = job_id or str(uuid4()), NOW - timedelta(days=age)
+    ended_at = NOW - timedelta(days=values.pop("ended", age))
     values |= {"created_at": at, "started_at": at}
     if status in TERMINAL:
-        values |= {"completed_at": at, "result": RESULTS[status]() if status in RESULTS else None}
+        values |= {"completed_at": ended_at, "result": RESULTS[status]() if status in RESULTS else None}
     if status == "blocked":
         values["status_message"] = "held up"
     await registry.record(job_record(status, job_id=job_id, **values))
@@ -105,6 +107,13 @@ async def test_the_newest_that_completed_stays_behind_newer_ones_that_did_not(se
     newest = await job(registry, "failed", age=11)
     assert await remove_old_jobs(server.registry, NO_TIME) == 2
     assert await ids(server) == {completed, newest}
+
+
+async def test_the_one_that_completed_last_stays_though_newer_ones_did_before(server, registry):
+    reset, newest = await job(registry, age=14, ended=8), await job(registry, age=12)
+    assert await remove_old_jobs(server.registry, WEEK) == 0
+    assert await ids(server) == {reset, newest}
+    assert (await claims(server.registry, [Repository("default", "/srv/repository")])).popitem()[1].job_id == reset
 
 
 @pytest.mark.parametrize("status", ["running", "blocked", "pending"])

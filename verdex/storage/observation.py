@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from verdex.contracts import JobStatus, Phase
+from verdex.storage.claims import REPOSITORIES
 from verdex.storage.database import Database
 
 
@@ -85,21 +86,31 @@ SELECT
     coalesce(extract(epoch FROM now() - (SELECT since FROM blocked)), 0)::float8
 FROM unfinished
 """
-_PROJECTS: Final = """
-WITH succeeded AS (
-    SELECT project_id, repo_path, max(completed_at) AS last
-    FROM indexing_jobs WHERE status = 'completed' GROUP BY project_id, repo_path
-), failing AS (
-    SELECT project_id, repo_path, min(completed_at) AS since
-    FROM indexing_jobs LEFT JOIN succeeded USING (project_id, repo_path)
-    WHERE status = 'failed' AND (last IS NULL OR completed_at > last) GROUP BY project_id, repo_path
+_PROJECTS: Final = f"""
+WITH RECURSIVE {REPOSITORIES}, ends AS (
+    SELECT project_id, last, (
+        SELECT min(completed_at) FROM indexing_jobs
+        WHERE project_id = repositories.project_id AND repo_path = repositories.repo_path AND status = 'failed'
+          AND completed_at > coalesce(last, '-infinity')) AS failing_since
+    FROM repositories CROSS JOIN LATERAL (
+        SELECT max(completed_at) AS last FROM indexing_jobs
+        WHERE project_id = repositories.project_id AND repo_path = repositories.repo_path AND status = 'completed'
+    ) AS succeeded
 )
-SELECT
-    id,
-    (SELECT extract(epoch FROM min(last))::float8 FROM succeeded WHERE project_id = projects.id),
-    (SELECT extract(epoch FROM min(since))::float8 FROM failing WHERE project_id = projects.id),
-    (SELECT count(*) FROM failing WHERE project_id = projects.id)
-FROM projects
+SELECT project_id, extract(epoch FROM min(last))::float8, extract(epoch FROM min(failing_since))::float8,
+       count(failing_since)
+FROM ends GROUP BY project_id
+"""  # noqa: S608
+_KINDS: Final = """
+WITH RECURSIVE kinds (status, error_type) AS (
+    SELECT status, (SELECT min(error_type) FROM indexing_jobs WHERE status = ended.status)
+    FROM unnest('{completed,failed,cancelled}'::text[]) AS ended (status)
+    UNION ALL
+    SELECT status, (
+        SELECT min(error_type) FROM indexing_jobs WHERE status = kinds.status AND error_type > kinds.error_type)
+    FROM kinds WHERE error_type IS NOT NULL
+)
+SELECT status, error_type FROM kinds WHERE error_type IS NOT NULL
 """
 
 
@@ -119,6 +130,11 @@ class Observation:
         """The jobs of which an event later than that with the id `after` says that they ended, in this order."""
         async with self._registry.connection() as connection:
             return [Ended(*row) for row in await connection.fetch(_ENDED, after)]
+
+    async def kinds(self) -> list[tuple[JobStatus, str]]:
+        """The ends with an error that jobs have had, each once: status and type of error."""
+        async with self._registry.connection() as connection:
+            return [(row["status"], row["error_type"]) for row in await connection.fetch(_KINDS)]
 
     async def phases(self, job_ids: Iterable[str]) -> list[PhaseTime]:
         """How long each of the jobs was in each phase. One that passed too quickly to be recorded is not there."""

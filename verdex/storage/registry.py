@@ -1,8 +1,8 @@
 """The table `indexing_jobs`: one row a job."""
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from contextlib import asynccontextmanager, suppress
+from typing import Final, get_args
 from uuid import UUID
 
 import asyncpg
@@ -10,36 +10,11 @@ import asyncpg
 from verdex.contracts import TERMINAL, Counts, Job, JobEvent, JobRecord, JobStatus
 from verdex.errors import JobConflict
 from verdex.storage.database import Connection, Database
+from verdex.storage.newest import newest
 from verdex.storage.statements import statement
 from verdex.telemetry.redaction import redact
 
-
-class Repository(NamedTuple):
-    """Which repository a row is about."""
-
-    project_id: str
-    repo_path: str
-
-
-class Claim(NamedTuple):
-    """What a completed job says of the index that it published."""
-
-    job_id: str
-    generation: int
-    files_indexed: int
-    files_skipped: int
-    files_failed: int
-    chunks_total: int
-    manifest_digest: str  # SHA-256 in hex
-
-
-_COLUMNS, _CLAIM_COLUMNS = (
-    ", ".join("id::text AS job_id" if name == "job_id" else name for name in names)
-    for names in (Job.model_fields, Claim._fields)
-)
-
-# By when they ended: a workflow that is reset is a new job, which may keep the place of the old one.
-_LAST_COMPLETED: Final = "completed_at DESC, generation DESC"
+_COLUMNS: Final = ", ".join("id::text AS job_id" if name == "job_id" else name for name in Job.model_fields)
 
 _INSERT: Final = """
 INSERT INTO indexing_jobs (id, workflow_id, project_id, repo_path, force_reindex, trace_id, created_at, status)
@@ -72,12 +47,23 @@ SET revision = $2, status = $3::text, status_message = $4, started_at = $5, comp
 WHERE id = $1 AND status IN ('pending', 'running', 'blocked')
 """  # noqa: S608  (names of columns only)
 
+_LOWEST, _HIGHEST = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
+_IDS: Final = """
+(SELECT id, created_at FROM indexing_jobs WHERE id BETWEEN $2 AND $3 ORDER BY id DESC LIMIT $4)
+UNION
+(SELECT id, created_at FROM indexing_jobs
+ WHERE reverse(id::text) COLLATE "C" BETWEEN reverse($1) AND reverse($1) || 'g'  -- which comes after every digit
+ ORDER BY reverse(id::text) COLLATE "C" LIMIT $4)
+ORDER BY created_at DESC LIMIT $4
+"""
 
 UNTOLD_AT_ONCE: Final = 1_000
 _TAKE_UNTOLD: Final = f"""
 WITH taken AS (
-    DELETE FROM untold_ends WHERE job_id IN (
-        SELECT job_id FROM untold_ends WHERE $1::uuid IS NULL OR job_id = $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+    DELETE FROM untold_ends WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM untold_ends
+        WHERE job_id BETWEEN coalesce($1, '{_LOWEST}'::uuid) AND coalesce($1, '{_HIGHEST}'::uuid)
+        ORDER BY job_id LIMIT $2 FOR UPDATE SKIP LOCKED))
     RETURNING job_id
 )
 SELECT {_COLUMNS} FROM indexing_jobs WHERE id IN (SELECT job_id FROM taken) ORDER BY completed_at
@@ -138,42 +124,21 @@ class Registry:
         limit: int = 20,
     ) -> list[Job]:
         """The newest jobs first."""
-        wanted = {"project_id": project_id, "status": status, "repo_path": repo_path}
-        given = {name: value for name, value in wanted.items() if value is not None}
-        where = " AND ".join(f"{name} = ${number}" for number, name in enumerate(given, start=2)) or "true"
-        query = f"SELECT {_COLUMNS} FROM indexing_jobs WHERE {where} ORDER BY created_at DESC LIMIT $1"  # noqa: S608
+        filters = {"project_id": project_id, "repo_path": repo_path}
+        given = {name: value for name, value in filters.items() if value is not None}
+        values = {name: f"${number}" for number, name in enumerate(given, start=3)}
+        query = newest(_COLUMNS, values, statuses="$2::text[]", limit="$1")
+        statuses = [status] if status else get_args(JobStatus)
         async with self._database.connection() as connection:
-            return [_job(row) for row in await connection.fetch(query, limit, *given.values())]
+            return [_job(row) for row in await connection.fetch(query, limit, statuses, *given.values())]
 
     async def ids(self, part: str, limit: int) -> list[str]:
-        """The ids that begin or end with `part`, of hexadecimal digits and dashes; those of the newest jobs first."""
-        query = """
-            SELECT id::text FROM indexing_jobs WHERE id::text LIKE $1 || '%' OR id::text LIKE '%' || $1
-            ORDER BY created_at DESC LIMIT $2
+        """At most `limit` of the ids that begin or end with `part`, of lower-case hexadecimal digits and dashes.
+
+        The ids of newer jobs come first.
         """
         async with self._database.connection() as connection:
-            return [row["id"] for row in await connection.fetch(query, part, limit)]
-
-    async def claim(self, project_id: str, repo_path: str) -> Claim | None:
-        """What the last completed job of a repository says of the index; None where none has completed."""
-        query = f"""
-            SELECT {_CLAIM_COLUMNS} FROM indexing_jobs
-            WHERE project_id = $1 AND repo_path = $2 AND status = 'completed' ORDER BY {_LAST_COMPLETED} LIMIT 1
-        """  # noqa: S608
-        async with self._database.connection() as connection:
-            row = await connection.fetchrow(query, project_id, repo_path)
-        return Claim(**row) if row else None
-
-    async def claims(self) -> dict[Repository, Claim]:
-        """What the last completed job of each repository says of the index; nothing of projects that were dropped."""
-        query = f"""
-            SELECT DISTINCT ON (project_id, repo_path) project_id, repo_path, {_CLAIM_COLUMNS} FROM indexing_jobs
-            WHERE status = 'completed' AND project_id IN (SELECT id FROM projects)
-            ORDER BY project_id, repo_path, {_LAST_COMPLETED}
-        """  # noqa: S608
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(query)
-        return {Repository(*row[:2]): Claim(*row[2:]) for row in map(tuple, rows)}
+            return [str(row["id"]) for row in await connection.fetch(_IDS, part, *_beginning_with(part), limit)]
 
     async def events(self, job_id: str) -> list[JobEvent]:
         """What happened to a job, the oldest first; nothing where there is no row."""
@@ -188,8 +153,10 @@ class Registry:
             WHERE NOT EXISTS (SELECT FROM indexing_jobs WHERE id = job.id)
               AND NOT EXISTS (SELECT FROM removed_jobs WHERE id = job.id)
         """
+        if not (asked := list(job_ids)):
+            return set()
         async with self._database.connection() as connection:
-            return {row["id"] for row in await connection.fetch(query, list(job_ids))}
+            return {row["id"] for row in await connection.fetch(query, asked)}
 
     @asynccontextmanager
     async def untold_ends(self, job_id: str | None = None) -> AsyncIterator[list[Job]]:
@@ -213,6 +180,15 @@ class Registry:
 
 def _job(row: asyncpg.Record) -> Job:
     return Job.model_validate(dict(row))
+
+
+def _beginning_with(part: str) -> tuple[UUID | None, UUID | None]:
+    """The lowest and the highest id that begins so; None where none can."""
+    lowest, highest = (part + rest[len(part) :] for rest in (_LOWEST, _HIGHEST))
+    with suppress(ValueError):
+        if str(UUID(lowest)) == lowest:
+            return UUID(lowest), UUID(highest)
+    return None, None
 
 
 async def _begin(connection: Connection, record: JobRecord) -> None:

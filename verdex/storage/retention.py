@@ -15,10 +15,14 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from verdex.storage.claims import LAST_COMPLETED, Repository
 from verdex.storage.database import Database
+from verdex.storage.newest import newest
 
 REMEMBERED: Final = timedelta(days=365)
 """How long it is known that a job was removed: for longer than Temporal remembers its workflow."""
+BATCH_JOBS: Final = 1_000
+"""Jobs that are looked at at a time: a statement may only take so long."""
 BATCH_BLOBS: Final = 500
 """Blobs that are locked and removed at a time."""
 
@@ -26,12 +30,16 @@ BATCH_BLOBS: Final = 500
 async def remove_old_jobs(registry: Database, older_than: timedelta) -> int:
     """Remove the jobs that ended longer ago than `older_than`, with their events; the number of jobs.
 
-    Each repository keeps its newest job, and the newest that completed: that one tells what its index holds. Temporal
+    Each repository keeps its newest job, and the last that completed: that one tells what its index holds. Temporal
     runs one job of a repository at a time, so a row whose workflow may still write it is always the newest.
     """
+    removed, at, job_id = 0, None, None
     async with registry.connection() as connection:
         await connection.execute("DELETE FROM removed_jobs WHERE removed_at < now() - $1::interval", REMEMBERED)
-        return int(await connection.fetchval(_REMOVE_JOBS, older_than))
+        while batch := await connection.fetchrow(_REMOVE_JOBS, older_than, at, job_id, BATCH_JOBS):
+            count, at, job_id = batch
+            removed += count
+    return removed
 
 
 async def was_removed(registry: Database, job_id: str) -> bool:
@@ -91,22 +99,25 @@ async def _remove_blobs(database: Database, blob_ids: Sequence[int]) -> int:
         return int(await connection.fetchval(_REMOVE_BLOBS, [row["id"] for row in locked]))
 
 
-_REMOVE_JOBS: Final = """
-WITH removed AS (
-    DELETE FROM indexing_jobs AS old
-    WHERE status IN ('completed', 'failed', 'cancelled') AND completed_at <= now() - $1::interval
-      AND EXISTS (
-          SELECT FROM indexing_jobs AS newer
-          WHERE newer.project_id = old.project_id AND newer.repo_path = old.repo_path
-            AND (newer.created_at, newer.id) > (old.created_at, old.id))
-      AND (status <> 'completed' OR EXISTS (
-          SELECT FROM indexing_jobs AS newer
-          WHERE newer.project_id = old.project_id AND newer.repo_path = old.repo_path
-            AND (newer.created_at, newer.id) > (old.created_at, old.id) AND newer.status = 'completed'))
-    RETURNING id
+_REMOVE_JOBS: Final = f"""
+WITH old AS MATERIALIZED (
+    SELECT id, project_id, repo_path, created_at FROM indexing_jobs
+    WHERE completed_at <= now() - $1::interval AND created_at <= now() - $1::interval  -- this has an index
+      AND (created_at, id) > (coalesce($2, '-infinity'::timestamptz), coalesce($3, '{UUID(int=0)}'::uuid))
+    ORDER BY created_at, id LIMIT $4
+), kept AS MATERIALIZED (
+    SELECT kept.id FROM (SELECT DISTINCT project_id, repo_path FROM old) AS repository CROSS JOIN LATERAL (
+        ({newest("id", {name: f"repository.{name}" for name in Repository._fields}, limit="1")})
+        UNION ALL
+        (SELECT id FROM indexing_jobs
+         WHERE project_id = repository.project_id AND repo_path = repository.repo_path AND status = 'completed'
+         ORDER BY {LAST_COMPLETED} LIMIT 1)
+    ) AS kept
+), removed AS (
+    DELETE FROM indexing_jobs WHERE id = ANY (ARRAY(SELECT id FROM old EXCEPT SELECT id FROM kept)) RETURNING id
 )
-SELECT count(*) FROM removed
-"""
+SELECT (SELECT count(*) FROM removed), created_at, id FROM old ORDER BY created_at DESC, id DESC LIMIT 1
+"""  # noqa: S608  (names of columns only)
 _UNPUBLISHED: Final = """
 SELECT id, job_id FROM manifests
 WHERE created_at <= now() - $1::interval AND NOT EXISTS (SELECT FROM repositories WHERE manifest_id = manifests.id)
