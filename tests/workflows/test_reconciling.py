@@ -1,6 +1,8 @@
 """No job outlives its workflow, whatever closed it."""
 
 import asyncio
+import time
+from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
@@ -312,6 +314,18 @@ async def test_what_cannot_be_settled_yet_is_not_shown_as_running(verdex, server
     assert_terminated(await verdex.job(terminated.job_id))
     events = [event.event for event in await verdex.events(terminated.job_id)]
     assert (events.count("blocked"), events[-1]) == (1, "failed")
+
+
+async def test_who_follows_what_cannot_be_settled_yet_pauses_before_each_further_look(verdex, server, terminated):
+    await server.forget("cb_proj_default")
+    async with server.registry.connection() as connection:
+        await connection.execute("ALTER DATABASE cb_proj_default ALLOW_CONNECTIONS false")
+        began = time.monotonic()
+        async with aclosing(verdex.follow(terminated.job_id, interval=0.3)) as states:
+            assert [(await anext(states)).status for _ in range(4)] == ["blocked"] * 4
+        assert time.monotonic() - began > 0.6  # the second look is at the end of the workflow, which has closed
+        await connection.execute("ALTER DATABASE cb_proj_default ALLOW_CONNECTIONS true")
+    assert_terminated([job async for job in verdex.follow(terminated.job_id)][-1])
 
 
 async def test_a_job_whose_project_has_an_empty_database_now_published_nothing(verdex, server, terminated):
