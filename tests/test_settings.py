@@ -23,6 +23,7 @@ def test_without_any_variable_every_setting_has_a_default():
         ("VERDEX_MAX_FILE_BYTES", "32 MB", "valid integer"),
         ("VERDEX_MAX_FAILED_RATIO", "1.5", "less than or equal to 1"),
         ("VERDEX_BLOCKED_LIMIT_SECONDS", "-1", "greater than or equal to 0"),
+        ("VERDEX_BLOCKED_LIMIT_SECONDS", "inf", "less than or equal to 2592000"),
         ("VERDEX_RETENTION_DAYS", "-1", "greater than or equal to 0"),
         ("VERDEX_PROCESSES", "none", "valid integer"),
         ("VERDEX_METRICS_ADDRESS", "localhost:9464", "should look like 127.0.0.1:9464"),

@@ -17,6 +17,8 @@ from verdex.contracts import BLOCKED_LIMIT_SECONDS, DEFAULT_TASK_QUEUE
 from verdex.errors import SettingsError
 
 MIB = 1024 * 1024
+LONGEST_BLOCKED_LIMIT_SECONDS = 30 * 24 * 3600
+"""Of a job that was held up for longer, the history would become long."""
 _LINK = re.compile(r"https?://[!-~]+")
 
 
@@ -40,7 +42,7 @@ class Settings(BaseSettings):
     """A larger file is skipped, and its outcome says so."""
     max_failed_ratio: float = Field(default=0.5, ge=0, le=1)
     """A job of which more than this part of the files fails publishes nothing and fails."""
-    blocked_limit_seconds: float = Field(default=BLOCKED_LIMIT_SECONDS, ge=0)
+    blocked_limit_seconds: float = Field(default=BLOCKED_LIMIT_SECONDS, ge=0, le=LONGEST_BLOCKED_LIMIT_SECONDS)
     """A job fails when what holds it up has not passed after this time."""
     retention_days: float = Field(default=7, ge=0, le=36500)
     """How long jobs that have ended are kept, with what only they need; the newest ones of a repository stay."""

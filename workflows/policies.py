@@ -22,6 +22,8 @@ WITHOUT_END: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=4), maximum_attempts=0
 )
 RECORD_TIMEOUT: Final = timedelta(seconds=30)
+TRIED_APART: Final = 3
+"""After so many attempts, one of the steps of a job that are held up finds out for all whether they can go on."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,27 @@ class StepPolicy:
 
     timeout: timedelta
     attempts: dict[FailureKind, int] = field(default_factory=lambda: {"permanent": 1, "bug": 3, "lost": 10})
-    pauses: Sequence[float] = (0.5, 1, 2, 4, 8)  # seconds; the last one is repeated
+    pauses: Sequence[float] = (0.5, 1, 2, 4, 8)  # seconds, at least; the last one is repeated
 
     def pause(self, kind: FailureKind, attempt: int, elapsed: timedelta, limit: timedelta) -> timedelta | None:
         """How long to wait before the next attempt; None to give up.
 
         What is transient is tried until it has lasted for `limit`, the rest for a number of attempts.
         """
-        given_up = elapsed >= limit if kind == "transient" else attempt >= self.attempts[kind]
-        return None if given_up else timedelta(seconds=self.pauses[min(attempt, len(self.pauses)) - 1])
+        if elapsed >= limit if kind == "transient" else attempt >= self.attempts[kind]:
+            return None
+        least = self.pauses[min(attempt, len(self.pauses)) - 1]
+        return timedelta(seconds=max(least, _patience(elapsed)) if kind == "transient" else least)
+
+
+def _patience(elapsed: timedelta) -> int:
+    """Seconds: a tenth of what it has lasted, up to a minute; after an hour a sixtieth.
+
+    So it is soon noticed that it has passed, and the number of attempts, each of which is some 17 events of a
+    history that Temporal limits, grows with the logarithm of the time.
+    """
+    seconds = elapsed.total_seconds()
+    return round(max(min(seconds / 10, 60), seconds / 60))
 
 
 PREFLIGHT: Final = StepPolicy(timeout=timedelta(minutes=2))

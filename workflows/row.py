@@ -63,6 +63,15 @@ class JobRow:
         if self._blocks.pop(step, None):
             self._show_blocks()
 
+    def is_held_up(self, step: str) -> bool:
+        """Whether the step is held up, as far as the row says."""
+        return step in self._blocks
+
+    @property
+    def longest_held_up(self) -> str | None:
+        """The step whose reason the row tells."""
+        return next(iter(self._blocks), None)
+
     async def end(self, status: JobStatus, result: IndexResult | None, message: str | None = None) -> None:
         """Record the end of the job, however long that takes; a cancellation cannot break it off.
 

@@ -98,12 +98,29 @@ class Steps:
                 pause = policy.pause(failure.kind, attempt, workflow.now() - held_up_since, self._blocked_limit)
                 if pause is None:
                     raise StepFailed(failure) from error
+                if await self._leave_it_to_another(name, failure, attempt):
+                    held_up_since = None
+                    continue
                 self._say(name, failure, attempt, pause)
                 await workflow.sleep(pause)
             else:
                 self._row.unblock(name)
                 return result
         raise AssertionError("unreachable")
+
+    async def _leave_it_to_another(self, step: str, failure: Failure, attempt: int) -> bool:
+        """Wait until another step, which was held up before, has found out that it can go on; whether there is one.
+
+        Or the steps of a job that is held up for long would fill its history all together.
+        """
+        other = self._row.longest_held_up
+        if failure.kind != "transient" or attempt < policies.TRIED_APART or other is None or other == step:
+            return False
+        if not workflow.patched("one step finds out"):
+            return False
+        self._row.unblock(step)
+        await workflow.wait_condition(lambda: not self._row.is_held_up(other))
+        return True
 
     def _say(self, step: str, failure: Failure, attempt: int, pause: timedelta) -> None:
         if failure.kind == "transient":

@@ -13,6 +13,7 @@ import json
 import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
@@ -35,7 +36,9 @@ from verdex.indexing.pool import ChunkPool
 from verdex.local.postgres import Postgres
 from verdex.local.temporal_server import program
 from verdex.settings import Settings
+from verdex.storage import manifests
 from verdex.storage.database import Server
+from verdex.storage.manifests import SHARD_BYTES
 from verdex.storage.migrations import migrate
 from verdex.telemetry import set_up_tracing
 from verdex.temporal import search_attributes
@@ -73,6 +76,21 @@ class Blocked(IndexingActivities):
         return await super().scan(job)
 
 
+class HeldUp(IndexingActivities):
+    """PostgreSQL is away until a shard was tried four times."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._attempts = Counter[int]()
+
+    @activity.defn
+    async def index_shard(self, shard: Shard) -> None:
+        self._attempts[shard.shard] += 1
+        if max(self._attempts.values()) <= 4:
+            raise DatabaseUnavailable("PostgreSQL is not available: starting up")
+        await super().index_shard(shard)
+
+
 class Endless(IndexingActivities):
     """Indexing goes on until it is cancelled."""
 
@@ -97,7 +115,10 @@ CASES: dict[str, type[IndexingActivities]] = {
     "failed_publish": WithdrawnPublish,
     "blocked_then_completed": Blocked,
     "cancelled": Endless,
+    "held_up_shards": HeldUp,
 }
+SHARDS = {"held_up_shards": 6}
+"""Of cases with more than one."""
 
 
 class Recorder:
@@ -111,6 +132,7 @@ class Recorder:
         """Run the case and write its history."""
         settings = Settings(home=self._directory, task_queue="verdex")
         setattr(worker_module, "IndexingActivities", CASES[name])  # noqa: B010
+        setattr(manifests, "SHARD_BYTES", 1 if name in SHARDS else SHARD_BYTES)  # noqa: B010
         verdex = Verdex(self._client, self._server, settings)
         async with worker_module.build_worker(self._client, self._server, pool, settings):
             started = await verdex.index(self._repository(name))
@@ -129,7 +151,7 @@ class Recorder:
         root = self._directory / "code" / name
         if name != "failed_preflight":
             root.mkdir(parents=True)
-            for file in ("a.py", "b.py", "c.py"):
+            for file in (f"{letter}.py" for letter in "abcdef"[: SHARDS.get(name, 3)]):
                 (root / file).write_text(f"name = {file!r}\n")
         return root
 

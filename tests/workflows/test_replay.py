@@ -73,6 +73,7 @@ def test_there_is_a_history_of_every_kind_of_end():
         "failed_publish",
         "blocked_then_completed",
         "cancelled",
+        "held_up_shards",
     }
 
 
