@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import psutil
 import pytest
 
-from tests.storage.conftest import File, Files, Tree
+from tests.storage.conftest import File, Files, Tree, new_database
 from verdex.contracts import FileOutcome
 from verdex.errors import StateRefused
+from verdex.local.postgres import Postgres
 from verdex.storage.manifests import FILE_COST, SHARD_BYTES, SHARDS, IndexedFile, ScannedFile, settle
 
 
@@ -198,6 +200,40 @@ async def test_a_shard_holds_so_many_bytes_or_files(tree: Tree):
 
 async def test_a_large_tree_has_no_more_shards_but_larger_ones(tree: Tree):
     assert await _shards(tree, *[SHARD_BYTES - FILE_COST] * (10 * SHARDS)) == [10] * SHARDS
+
+
+MILLION = 1_000_000
+MEMORY = 64 * 1024 * 1024  # bytes; a list of so many files takes four times as much
+
+
+@pytest.fixture
+async def own_tree(postgres: Postgres) -> AsyncIterator[Tree]:
+    """In a database of its own, which goes with all that is planned in it."""
+    async with new_database(postgres, "project") as database:
+        yield Tree(database)
+
+
+async def test_a_million_files_are_dealt_out_evenly_to_no_more_shards_with_no_more_memory(own_tree: Tree):
+    taken = [psutil.Process().memory_info().rss]
+    largest = 2 * SHARD_BYTES
+
+    async def scanned() -> AsyncIterator[ScannedFile]:
+        for number in range(MILLION):
+            if number % (MILLION // 20) == 0:
+                taken.append(psutil.Process().memory_info().rss)
+            size = largest if number % 10_000 == 0 else number % 9_000
+            yield ScannedFile(f"package_{number // 100}/module_{number}.py", size, f"{number}:state", None, None)
+
+    manifest = await own_tree.open()
+    await own_tree.manifests.plan(manifest.manifest_id, scanned())
+    assert max(taken) - taken[0] < MEMORY
+    assert await own_tree.manifests.progress(manifest.manifest_id) == (MILLION, 0)
+    assert await own_tree.manifests.shards_left(manifest.manifest_id) == list(range(SHARDS))
+    async with own_tree.database.connection() as connection:
+        rows = await connection.fetch("SELECT sum(size) + $1 * count(*) AS cost FROM files GROUP BY shard", FILE_COST)
+    costs = [int(row["cost"]) for row in rows]
+    assert max(costs) - min(costs) <= 2 * (largest + FILE_COST)
+    assert max(costs) < 1.1 * sum(costs) / SHARDS
 
 
 async def test_a_file_is_in_one_shard(tree: Tree):
