@@ -32,8 +32,8 @@ check: .venv/installed-dev ## everything that CI checks: format, lint, types, im
 chaos: .venv/installed-dev ## break everything under JOBS jobs (SEED) and look for a lie
 	@$(BIN)/python -m tests.chaos --seed $(SEED) --jobs $(JOBS)
 
-bench: .venv/installed-dev ## measure indexing against what the machine can do (TREES, REPEAT)
-	@$(BIN)/python -m benchmarks $(TREES) --repeat $(REPEAT)
+bench: .venv/installed-dev ## measure indexing against what the machine can do, and where its time goes (TREES, REPEAT)
+	@$(BIN)/python -m benchmarks $(TREES) --repeat $(REPEAT) --profile
 
 bench-check: .venv/installed-dev ## compare what indexing costs with benchmarks/baseline.json
 	@$(BIN)/python -m benchmarks.check

@@ -25,7 +25,9 @@ from verdex.storage.projects import Projects
 from verdex.storage.registry import Registry
 
 PROGRESS_SECONDS: Final = 0.5
-"""The registry hears at most this often how far a job is."""
+"""The registry hears at most this often how far a job is,"""
+PROGRESS_SHARE: Final = 0.05
+"""and less often where a tree is so large that counting its files takes more than this part of the time."""
 
 
 class IndexingActivities:
@@ -39,7 +41,7 @@ class IndexingActivities:
         self._pool = pool
         self._settings = settings
         self._metrics = metrics
-        self._progress_told: dict[str, float] = {}
+        self._progress_due: dict[str, float] = {}
 
     @activity.defn
     async def preflight(self, job: JobIdentity) -> None:
@@ -76,17 +78,20 @@ class IndexingActivities:
 
     async def _tell_batch(self, manifest: Manifest, read_bytes: int) -> None:
         self._metrics.batch(read_bytes)
-        now = time.monotonic()
-        if now - self._progress_told.get(manifest.job_id, 0) >= PROGRESS_SECONDS:
-            self._progress_told[manifest.job_id] = now
-            _, done = await Manifests(self._server.database(manifest.database_name)).progress(manifest.manifest_id)
-            await self._registry.record_progress(manifest.job_id, done)
+        began = time.monotonic()
+        if began < self._progress_due.get(manifest.job_id, 0):
+            return
+        self._progress_due[manifest.job_id] = began + PROGRESS_SECONDS
+        _, done = await Manifests(self._server.database(manifest.database_name)).progress(manifest.manifest_id)
+        await self._registry.record_progress(manifest.job_id, done)
+        took = time.monotonic() - began
+        self._progress_due[manifest.job_id] = began + max(PROGRESS_SECONDS, took / PROGRESS_SHARE)
 
     @activity.defn
     async def publish(self, manifest: Manifest) -> IndexResult:
         """Let searches see the manifest, or decide that they never will."""
         _refuse_reset(manifest)
-        self._progress_told.pop(manifest.job_id, None)
+        self._progress_due.pop(manifest.job_id, None)
         database = self._server.database(manifest.database_name)
         if await Manifests(database).has_files(manifest.manifest_id):
             # What vanished with the whole tree would look as if somebody had deleted just that.
