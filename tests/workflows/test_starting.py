@@ -1,6 +1,7 @@
 """Starting jobs and reading them, also where a part of the stack does not answer."""
 
 import asyncio
+import shutil
 from uuid import uuid4
 
 import pytest
@@ -103,6 +104,14 @@ async def test_a_job_that_no_worker_has_taken_up_is_in_the_list(verdex, reposito
     assert await verdex.jobs(project_id="another") == []
     assert await verdex.jobs(status="running") == []
     await verdex.cancel(started.job_id.upper())
+
+
+async def test_jobs_are_found_by_their_ids_as_soon_as_they_were_started(verdex, repository, tmp_path):
+    async def start(number: int) -> str:
+        started = await verdex.index(shutil.copytree(repository, tmp_path / f"copy {number}"))
+        return (await verdex.job(started.job_id)).status
+
+    assert set(await asyncio.gather(*map(start, range(50)))) == {"pending"}
 
 
 async def test_a_job_that_was_just_started_is_followed_to_its_end_as_one_that_is_named(verdex, worker, repository):

@@ -1,8 +1,12 @@
 """What Temporal alone knows of jobs: their workflows, before, beside and after their rows."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Container
 from contextlib import suppress
 from datetime import datetime
+from typing import Final
+from uuid import UUID
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import (
@@ -17,6 +21,9 @@ from verdex import temporal
 from verdex.contracts import INDEX_REPOSITORY, JOB_STATE_QUERY, IndexRequest, Job, JobState
 from verdex.errors import TransientError
 from verdex.storage.namespaces import Namespace
+
+LISTED_SECONDS: Final = 5.0
+"""After this, a workflow that was started is listed, or there is something wrong with the service."""
 
 
 class TemporalJobs:
@@ -41,9 +48,18 @@ class TemporalJobs:
         return None
 
     async def find(self, job_id: str) -> Job | None:
-        """A job by its id alone, as it was started; None if no workflow is a job by that id."""
-        async for job in self._list(f"RunId = '{job_id}'"):
-            return job
+        """A job by its id alone, as it was started; None if no workflow is a job by that id.
+
+        Temporal lists a workflow a moment after its start, so one that is not there yet is looked for again.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LISTED_SECONDS):
+                while True:
+                    async for job in self._list(f"RunId = '{job_id}'"):
+                        return job
+                    if not _was_started_just_now(job_id):
+                        return None
+                    await asyncio.sleep(0.02)
         return None
 
     async def open_jobs(self, task_queue: str, known: Container[str]) -> list[Job]:
@@ -105,6 +121,12 @@ class TemporalJobs:
                 with suppress(ValueError):
                     return IndexRequest.model_validate_json(payloads[0].data if payloads else b"")
         return None
+
+
+def _was_started_just_now(job_id: str) -> bool:
+    """As far as the id tells: those of runs are UUIDs of version 7, which begin with the milliseconds since 1970."""
+    run_id = UUID(job_id)
+    return run_id.version == 7 and abs(time.time() - (run_id.int >> 80) / 1000) < LISTED_SECONDS
 
 
 def _running(task_queue: str) -> str:
