@@ -107,7 +107,7 @@ async def test_a_job_that_no_worker_has_taken_up_is_in_the_list(verdex, reposito
 
 
 async def test_jobs_are_found_by_their_ids_as_soon_as_they_were_started(verdex, repository, tmp_path):
-    async def start(number: int) -> str:
+    async def start(number):
         started = await verdex.index(shutil.copytree(repository, tmp_path / f"copy {number}"))
         return (await verdex.job(started.job_id)).status
 

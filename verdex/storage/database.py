@@ -52,7 +52,6 @@ class Database:
                     "application_name": "verdex",
                     "jit": "off",
                     "work_mem": WORK_MEMORY,
-                    "plan_cache_mode": "force_custom_plan",  # one made while a table was small would be kept
                     "lock_timeout": f"{LOCK_TIMEOUT}s",
                     "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT}s",
                 },
