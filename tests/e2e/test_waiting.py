@@ -10,6 +10,7 @@ import struct
 import termios
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -71,11 +72,17 @@ def test_on_a_terminal_a_bar_shows_phase_files_done_rate_and_time_left(stack, la
 
 
 @pytest.fixture
-def waiting(stack, write, scratch: Path):
+def unindexed(write, scratch: Path):
+    """Of each test its own: the workflow of an earlier job closes a moment after that, if its worker is not stopped."""
+    return write(scratch / f"waiting {uuid4()}", {"a.py": "a = 1\n"})
+
+
+@pytest.fixture
+def waiting(stack, unindexed: Path):
     """A command that waits for a job, and the worker, which is stopped before it."""
     worker = stack.processes()["worker"]
     worker.suspend()
-    running = stack.start("index", write(scratch / "waiting", {"a.py": "a = 1\n"}))
+    running = stack.start("index", unindexed)
     yield running, worker
     with suppress(psutil.NoSuchProcess):
         worker.resume()
@@ -95,10 +102,10 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(stack, waiting, eve
     eventually(lambda: stack("status", job_id).code == 0)
 
 
-def test_a_second_index_of_the_same_repository_follows_the_job_that_runs(stack, waiting, scratch: Path):
+def test_a_second_index_of_the_same_repository_follows_the_job_that_runs(stack, waiting, unindexed: Path):
     running, worker = waiting
     job_id = started(running.stderr.readline())
-    second = stack("index", scratch / "waiting", "--no-wait", "--json")
+    second = stack("index", unindexed, "--no-wait", "--json")
     assert (second.code, second.json["job_id"]) == (4, job_id)
     assert "indexes this repository already" in second.err
     worker.resume()
@@ -106,10 +113,10 @@ def test_a_second_index_of_the_same_repository_follows_the_job_that_runs(stack, 
     assert running.returncode == 0
 
 
-def test_force_waits_for_the_job_that_runs_and_then_does_everything_anew(stack, waiting, scratch: Path):
+def test_force_waits_for_the_job_that_runs_and_then_does_everything_anew(stack, waiting, unindexed: Path):
     running, worker = waiting
     job_id = started(running.stderr.readline())
-    forcing = stack.start("index", scratch / "waiting", "--force", "--json")
+    forcing = stack.start("index", unindexed, "--force", "--json")
     said = forcing.stderr.readline()
     assert said == (f"verdex: job {job_id} indexes this repository already: a forced one follows when it has ended\n")
     worker.resume()
@@ -124,10 +131,10 @@ def test_force_waits_for_the_job_that_runs_and_then_does_everything_anew(stack, 
     assert begun == f"verdex: job {forced['job_id']}"
 
 
-def test_force_that_is_broken_off_before_its_turn_says_that_nothing_is_forced(stack, waiting, scratch: Path):
+def test_force_that_is_broken_off_before_its_turn_says_that_nothing_is_forced(stack, waiting, unindexed: Path):
     running, worker = waiting
     job_id = started(running.stderr.readline())
-    forcing = stack.start("index", scratch / "waiting", "--force")
+    forcing = stack.start("index", unindexed, "--force")
     assert "a forced one follows" in forcing.stderr.readline()
     forcing.send_signal(signal.SIGINT)
     _, err = forcing.communicate(timeout=30)
@@ -138,10 +145,10 @@ def test_force_that_is_broken_off_before_its_turn_says_that_nothing_is_forced(st
     running.communicate(timeout=30)
 
 
-def test_force_that_does_not_wait_says_that_nothing_is_forced(stack, waiting, scratch: Path):
+def test_force_that_does_not_wait_says_that_nothing_is_forced(stack, waiting, unindexed: Path):
     running, worker = waiting
     job_id = started(running.stderr.readline())
-    forcing = stack("index", scratch / "waiting", "--force", "--no-wait", "--json")
+    forcing = stack("index", unindexed, "--force", "--no-wait", "--json")
     assert (forcing.code, forcing.json["job_id"], forcing.json["force_reindex"]) == (4, job_id, False)
     nothing_is_forced = "and nothing is forced: run this again when it has ended"
     assert forcing.err == f"verdex: job {job_id} indexes this repository already, {nothing_is_forced}\n"
