@@ -26,7 +26,7 @@ HEADINGS = (
 )
 
 
-def machine() -> str:
+def machine(program: str = "benchmarks") -> str:
     """What was measured on, and how."""
     model = next(
         (
@@ -37,7 +37,7 @@ def machine() -> str:
         platform.machine(),
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+    command = shlex.join(["python", "-m", program, *sys.argv[1:]])
     return (
         f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB, Linux {platform.release()}, "
         f"Python {platform.python_version()}: `{command}`"

@@ -10,13 +10,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from benchmarks import report, trees
+from benchmarks import report, trees, workers
 from benchmarks.__main__ import measure
 from benchmarks.check import dearer
 from benchmarks.metering import Meter, cpu_seconds
 from benchmarks.product import FLOOR, LIBRARY, PRODUCT, one_file_changed, without_git
 from benchmarks.spans import sums
 from benchmarks.trees import Tree, commit, files, write_modules
+from tests.chaos.stack import stack
 
 PROJECT = Path(__file__).parents[2]
 MODULES = 6
@@ -45,6 +46,15 @@ async def test_floor_library_and_product_are_measured_on_one_tree(root, monkeypa
     assert sums(trace)["COPY chunks"].rows == next(
         cost.told["chunks_created"] for cost in costs if cost.what == PRODUCT
     )
+
+
+async def test_workers_are_measured_on_one_stack(root, monkeypatch):
+    monkeypatch.setattr(workers, "WARM_UP", str(root))
+    async with stack() as running:
+        lines = await workers.measure(running, root, [1, 2], processes=1, repeat=1)
+        await running.run("down")
+    dealt = [line.split(" | ")[-1].rstrip(" |") for line in lines[2:]]
+    assert dealt == ["1", "1"]
 
 
 async def test_the_floor_copies_every_line(root, registry_url):
