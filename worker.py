@@ -5,9 +5,11 @@ import logging
 import os
 import signal
 import sys
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Final, NamedTuple
 
 from temporalio.client import (
@@ -48,6 +50,7 @@ from verdex.telemetry import keep_secrets_of, redact, set_up_logging, set_up_tra
 from verdex.temporal.jobs import TemporalJobs
 from workflows.collect_garbage import CollectGarbage
 from workflows.index_repository import IndexRepository
+from workflows.policies import INDEX_SHARED_SHARD
 from workflows.reconcile_jobs import ReconcileJobs
 
 DRAIN: Final = timedelta(seconds=5)
@@ -55,6 +58,8 @@ DRAIN: Final = timedelta(seconds=5)
 STICKY: Final = timedelta(seconds=1)
 """After this, the workflows of a worker that was killed go on at another."""
 RETRY_SECONDS: Final = 2.0
+SHARDS_FOR_EACH_PROCESS: Final = 2
+"""That parses: what it does with one of them, reading and storing the other must not hold up."""
 
 _logger = logging.getLogger("worker")
 
@@ -73,12 +78,38 @@ RECONCILIATION: Final = Recurring(RECONCILE_JOBS, timedelta(seconds=20), timedel
 COLLECTION: Final = Recurring(COLLECT_GARBAGE, timedelta(hours=1), timedelta(hours=1), at_start=False)
 
 
-def build_worker(client: Client, server: Server, pool: ChunkPool, settings: Settings) -> Worker:
-    """A worker for the task queue of the settings, with all workflows and activities."""
+@asynccontextmanager
+async def working(client: Client, server: Server, pool: ChunkPool, settings: Settings) -> AsyncIterator[None]:
+    """Work during the block."""
+    workers = build_workers(client, server, pool, settings)
+    async with workers.steps, workers.shards:
+        try:
+            yield
+        finally:  # both at once: each waits for what it has under way
+            await asyncio.gather(*(worker.shutdown() for worker in workers))
+
+
+class Workers(NamedTuple):
+    """What a process polls with."""
+
+    steps: Worker
+    """All workflows and activities of the task queue of the settings."""
+    shards: Worker
+    """Shards that are shared, and no more of them than this process has room for: other workers take the rest."""
+
+
+def build_workers(client: Client, server: Server, pool: ChunkPool, settings: Settings) -> Workers:
+    """Nothing is polled yet."""
     indexing = IndexingActivities(server, pool, settings, WorkMetrics(temporal.meter(client)))
     registry = Registry(server.registry)
-    return Worker(
+    polling = partial(
+        Worker,
         client,
+        interceptors=[ActivityEnvironment()],
+        max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
+        graceful_shutdown_timeout=DRAIN,
+    )
+    steps = polling(
         task_queue=settings.task_queue,
         workflows=[IndexRepository, ReconcileJobs, CollectGarbage],
         activities=[
@@ -91,14 +122,17 @@ def build_worker(client: Client, server: Server, pool: ChunkPool, settings: Sett
             ReconcileActivities(Reconciler(TemporalJobs(client), server), registry).reconcile,
             RetentionActivities(server, settings).collect_garbage,
         ],
-        interceptors=[ActivityEnvironment()],
         workflow_runner=SandboxedWorkflowRunner(
             restrictions=SandboxRestrictions.default.with_passthrough_modules("verdex", "activities")
         ),
-        max_heartbeat_throttle_interval=timedelta(seconds=HEARTBEAT_SECONDS),
         sticky_queue_schedule_to_start_timeout=STICKY,
-        graceful_shutdown_timeout=DRAIN,
     )
+    shards = polling(
+        task_queue=INDEX_SHARED_SHARD.queue(settings.task_queue),
+        activities=[indexing.index_shard],
+        max_concurrent_activities=SHARDS_FOR_EACH_PROCESS * settings.processes,
+    )
+    return Workers(steps, shards)
 
 
 async def run(settings: Settings) -> None:
@@ -141,7 +175,7 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 
 async def _work(client: Client, server: Server, pool: ChunkPool, settings: Settings, stop: asyncio.Event) -> None:
-    async with _measured(client, server, settings), build_worker(client, server, pool, settings):
+    async with _measured(client, server, settings), working(client, server, pool, settings):
         for recurring in (RECONCILIATION, COLLECTION):
             await _schedule(client, settings, recurring)
         _logger.info("worker is polling", extra={"task_queue": settings.task_queue})

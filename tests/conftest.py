@@ -26,7 +26,7 @@ from verdex.storage.database import Server
 from verdex.storage.migrations import migrate
 from verdex.telemetry import Tracing, set_up_tracing
 from verdex.temporal import search_attributes
-from worker import build_worker
+from worker import working
 
 DEADLINE = 30.0
 
@@ -144,7 +144,7 @@ async def verdex(client: Client, server: Server, settings: Settings) -> Verdex:
 @pytest.fixture
 async def worker(client: Client, server: Server, pool: ChunkPool, settings: Settings) -> AsyncIterator[None]:
     """A worker with all the real activities."""
-    async with build_worker(client, server, pool, settings):
+    async with working(client, server, pool, settings):
         yield
 
 

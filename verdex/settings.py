@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     retention_days: float = Field(default=7, ge=0, le=36500)
     """How long jobs that have ended are kept, with what only they need; the newest ones of a repository stay."""
     processes: int = Field(default_factory=lambda: os.cpu_count() or 1, gt=0)
-    """Processes that parse, in each worker."""
+    """Processes that parse, in each worker, which takes two shards of large jobs for each of them."""
     metrics_address: str | None = None
     """Where a worker serves metrics for Prometheus; none: nowhere."""
     ui_url: str | None = None

@@ -123,12 +123,14 @@ class IndexRepository:
 
 async def _index_shards(steps: Steps, scan: Scan, display: Display) -> None:
     """Index the shards, a bounded number at a time; the first that fails for good ends the others."""
-    window = asyncio.Semaphore(policies.CONCURRENT_SHARDS)
+    is_shared = len(scan.shards) > policies.CONCURRENT_SHARDS and workflow.patched("shared shards")
+    window = asyncio.Semaphore(policies.SHARED_SHARDS if is_shared else policies.CONCURRENT_SHARDS)
+    policy = policies.INDEX_SHARED_SHARD if is_shared else policies.INDEX_SHARD
 
     async def index(number: int) -> None:
         async with window:
             shard = Shard(manifest=scan.manifest, shard=number)
-            await steps.run(IndexingActivities.index_shard, shard, policies.INDEX_SHARD, summary=f"shard {number}")
+            await steps.run(IndexingActivities.index_shard, shard, policy, summary=f"shard {number}")
         display.shard_done()
 
     tasks = [asyncio.create_task(index(number)) for number in scan.shards]

@@ -5,7 +5,7 @@ that a step is held up, and can say so. Writing the registry is the exception: T
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
@@ -16,7 +16,9 @@ from verdex.contracts import FailureKind
 HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)
 """After this, a worker that was killed counts as lost, and its step is given to another."""
 CONCURRENT_SHARDS: Final = 4
-"""Shards of one job that are indexed at a time."""
+"""Shards of one job that are indexed at a time. A job that has no more is soon done, and is not shared."""
+SHARED_SHARDS: Final = 16
+"""Shards of a larger job that workers find at a time, so that those of the next large job do not wait for all."""
 ONCE: Final = RetryPolicy(maximum_attempts=1)
 WITHOUT_END: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=4), maximum_attempts=0
@@ -33,6 +35,14 @@ class StepPolicy:
     timeout: timedelta
     attempts: dict[FailureKind, int] = field(default_factory=lambda: {"permanent": 1, "bug": 3, "lost": 10})
     pauses: Sequence[float] = (0.5, 1, 2, 4, 8)  # seconds, at least; the last one is repeated
+    is_shared: bool = False
+
+    def queue(self, task_queue: str) -> str:
+        """Where the workers of a task queue find the step.
+
+        What is shared is apart from the rest, of which a worker takes all that comes: of this, what it has room for.
+        """
+        return f"{task_queue}:shared" if self.is_shared else task_queue
 
     def pause(self, kind: FailureKind, attempt: int, elapsed: timedelta, limit: timedelta) -> timedelta | None:
         """How long to wait before the next attempt; None to give up.
@@ -58,4 +68,5 @@ def _patience(elapsed: timedelta) -> int:
 PREFLIGHT: Final = StepPolicy(timeout=timedelta(minutes=2))
 SCAN: Final = StepPolicy(timeout=timedelta(hours=2))
 INDEX_SHARD: Final = StepPolicy(timeout=timedelta(hours=2))
+INDEX_SHARED_SHARD: Final = replace(INDEX_SHARD, is_shared=True)
 PUBLISH: Final = StepPolicy(timeout=timedelta(hours=1))

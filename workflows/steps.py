@@ -81,6 +81,7 @@ class Steps:
                 running = workflow.start_activity_method(
                     activity,
                     argument,
+                    task_queue=policy.queue(workflow.info().task_queue),
                     start_to_close_timeout=policy.timeout,
                     heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
                     retry_policy=retry,

@@ -51,8 +51,14 @@ def _of_events(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"run {name}"
         elif kind == "ACTIVITY_TASK_CANCEL_REQUESTED":
             yield f"cancel {activities[event['activityTaskCancelRequestedEventAttributes']['scheduledEventId']]}"
-        elif kind in OF_EVENTS:
+        elif kind in OF_EVENTS and not _notes_a_patch(event):
             yield OF_EVENTS[kind]
+
+
+def _notes_a_patch(event: Mapping[str, Any]) -> bool:
+    """The SDK writes down by itself, beside the marker, which patches a workflow has."""
+    found = event.get("upsertWorkflowSearchAttributesEventAttributes", {}).get("searchAttributes", {})
+    return "TemporalChangeVersion" in found.get("indexedFields", {})
 
 
 class RecordingRunner(WorkflowRunner):

@@ -5,14 +5,17 @@ import functools
 import io
 import json
 import logging
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
@@ -22,18 +25,21 @@ from activities.identity import JobIds
 from activities.indexing import IndexingActivities
 from verdex.client import Verdex
 from verdex.contracts import RECONCILE_JOBS, IndexResult, Job, Manifest
+from verdex.indexing.chunking import chunk
 from verdex.indexing.pool import ChunkPool
 from verdex.local.postgres import Postgres
 from verdex.settings import Settings
+from verdex.storage import manifests
 from verdex.storage.database import Database, Server
 from verdex.telemetry import Tracing
 from verdex.telemetry.logs import JsonFormatter
 from verdex.telemetry.otlp import StoredSpan
 from verdex.telemetry.store import read
-from worker import build_worker
+from worker import working
 
 DEADLINE = 30.0
 ENDS = "activities.ends"
+PROJECT_ROOT = Path(worker_module.__file__).parent
 SAME_STATUS = {
     "completed": WorkflowExecutionStatus.COMPLETED,
     "failed": WorkflowExecutionStatus.FAILED,
@@ -138,10 +144,34 @@ def run_worker(
         activities: type[IndexingActivities] = IndexingActivities, settings: Settings = settings
     ) -> AsyncIterator[None]:
         monkeypatch.setattr(worker_module, "IndexingActivities", activities)
-        async with build_worker(client, server, pool, settings):
+        async with working(client, server, pool, settings):
             yield
 
     return run
+
+
+@contextmanager
+def worker_process(settings: Settings, address: str, log: Path) -> Iterator[psutil.Popen]:
+    """A worker as it runs in production; killed at the end of the block, if it still runs."""
+    environment = os.environ | {
+        "VERDEX_HOME": str(settings.home),
+        "VERDEX_DATABASE_URL": settings.database_dsn,
+        "VERDEX_TASK_QUEUE": settings.task_queue,
+        "VERDEX_PROCESSES": "1",
+        "TEMPORAL_ADDRESS": address,
+    }
+    with log.open("ab") as output:
+        process = psutil.Popen([sys.executable, "-m", "worker"], cwd=PROJECT_ROOT, env=environment, stderr=output)
+    try:
+        yield process
+    finally:
+        if process.is_running():
+            process.kill()
+        process.wait()
+
+
+def chunks_of(repository: Path) -> int:
+    return sum(len(chunk(path.read_text(), "python")) for path in repository.iterdir())
 
 
 @pytest.fixture
@@ -297,6 +327,21 @@ async def states(server: Server) -> Callable[[], Awaitable[list[tuple[str, str |
         return [(row["status"], row["message"]) for row in rows]
 
     return read
+
+
+@pytest.fixture
+def many_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Path]:
+    """A repository of `count` files, each of which is a shard as long as there are not too many."""
+
+    def write(count: int) -> Path:
+        monkeypatch.setattr(manifests, "SHARD_BYTES", 1)
+        root = tmp_path / "many"
+        root.mkdir()
+        for number in range(count):
+            (root / f"{number}.py").write_text(f"number = {number}\n")
+        return root
+
+    return write
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ class Recorder:
         setattr(worker_module, "IndexingActivities", CASES[name])  # noqa: B010
         setattr(manifests, "SHARD_BYTES", 1 if name in SHARDS else SHARD_BYTES)  # noqa: B010
         verdex = Verdex(self._client, self._server, settings)
-        async with worker_module.build_worker(self._client, self._server, pool, settings):
+        async with worker_module.working(self._client, self._server, pool, settings):
             started = await verdex.index(self._repository(name))
             async for job in verdex.follow(started.job_id):
                 if name == "cancelled" and job.phase == "index":

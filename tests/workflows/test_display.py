@@ -19,7 +19,7 @@ from verdex.contracts import JobIdentity, Scan
 from verdex.errors import DatabaseUnavailable
 from verdex.local.examine_temporal import examine_temporal
 from verdex.temporal import search_attributes
-from worker import build_worker
+from worker import working
 
 
 def attributes(description) -> dict[str, object]:
@@ -173,7 +173,7 @@ async def test_a_namespace_without_the_search_attributes_runs_jobs_as_well(
 ):
     await eventually(lambda: is_known(bare))
     verdex = Verdex(bare, server, settings)
-    async with build_worker(bare, server, pool, settings):
+    async with working(bare, server, pool, settings):
         for path, status in ((repository, "completed"), (tmp_path / "nowhere", "failed")):
             started = await verdex.index(path)
             async with asyncio.timeout(30):

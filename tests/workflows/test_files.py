@@ -10,7 +10,7 @@ import pytest
 from verdex.client import Verdex
 from verdex.contracts import Job
 from verdex.indexing.pool import ChunkPool, ParserCrashed
-from worker import build_worker
+from worker import working
 
 OUTCOMES = {
     "plain.py": ("indexed", None),
@@ -124,7 +124,7 @@ async def test_a_file_that_kills_its_parser_fails_alone(verdex, client, server, 
 
     (repository / "deadly.py").write_text("deadly = True\n")
     pool = Fragile(1)
-    async with build_worker(client, server, pool, settings):
+    async with working(client, server, pool, settings):
         job = await finished((await verdex.index(repository)).job_id)
         assert (job.status, job.result_status, job.files_failed) == ("completed", "partial", 1)
         assert job.error_message == "1 of 4 files could not be indexed: deadly.py: the parser crashed on it"

@@ -4,10 +4,8 @@ Temporal warns at 10,240 events or 10 MB, and ends a workflow at 51,200 or 50 MB
 """
 
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
-from pathlib import Path
 
 import pytest
 from temporalio import activity
@@ -20,28 +18,12 @@ from activities.indexing import IndexingActivities
 from verdex.contracts import BLOCKED_LIMIT_SECONDS, Job, Shard
 from verdex.errors import DatabaseUnavailable
 from verdex.settings import LONGEST_BLOCKED_LIMIT_SECONDS
-from verdex.storage import manifests
 from verdex.storage.manifests import SHARDS
 from workflows.policies import CONCURRENT_SHARDS, INDEX_SHARD, TRIED_APART
 
 WARNED_AT_EVENTS, WARNED_AT_BYTES = 10_240, 10 * 1024 * 1024
 EVENTS_OF_AN_ATTEMPT = 17
 """Three of the attempt, three of telling it, two of waiting; and after each of them a workflow task, which is three."""
-
-
-@pytest.fixture
-def many_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Path]:
-    """A repository whose files are each a shard of their own."""
-
-    def write(count: int) -> Path:
-        monkeypatch.setattr(manifests, "SHARD_BYTES", 1)
-        root = tmp_path / "many"
-        root.mkdir()
-        for number in range(count):
-            (root / f"{number}.py").write_text(f"number = {number}\n")
-        return root
-
-    return write
 
 
 async def events(client: Client, job: Job) -> list[HistoryEvent]:

@@ -29,7 +29,7 @@ from verdex.indexing.pool import ChunkPool
 from verdex.indexing.shard import BATCH_FILES
 from verdex.storage.observation import Ended
 from verdex.temporal.jobs import TemporalJobs
-from worker import build_worker
+from worker import working
 
 OBSERVABILITY = Path(__file__).parents[2] / "observability"
 RULES = OBSERVABILITY / "verdex.rules.yml"
@@ -86,7 +86,7 @@ async def story(
     """What is served after one job was terminated and reconciled, one completed, and one failed."""
     monkeypatch.setattr(worker_module, "IndexingActivities", held_up)
     (tmp_path / "other").mkdir()
-    async with build_worker(measured, server, pool, settings):
+    async with working(measured, server, pool, settings):
         lost = await verdex.index(tmp_path / "other")
         await gate.reached()
         await measured.get_workflow_handle(lost.workflow_id, run_id=lost.job_id).terminate()
@@ -143,7 +143,7 @@ async def test_what_was_read_is_counted_also_of_a_shard_that_breaks_off(
     for number in range(BATCH_FILES + 1):
         (tmp_path / f"{number:02}.py").write_text(f"x = {number:02}\n")
     pool = FirstBatch(1)
-    async with build_worker(measured, server, pool, settings):
+    async with working(measured, server, pool, settings):
         job = await finished((await verdex.index(tmp_path)).job_id)
     pool.close()
     assert job.status == "failed"

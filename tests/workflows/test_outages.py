@@ -5,10 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import psutil
 import pytest
@@ -16,12 +13,10 @@ from temporalio import activity
 
 import worker as worker_module
 from activities.indexing import IndexingActivities
+from tests.workflows.conftest import PROJECT_ROOT, chunks_of, worker_process
 from verdex.contracts import IndexResult, Job, Manifest, Shard
-from verdex.indexing.chunking import chunk
 from verdex.local.postgres import Postgres
 from verdex.settings import Settings
-
-PROJECT_ROOT = Path(worker_module.__file__).parent
 
 
 class TestPostgresGoesAway:
@@ -65,30 +60,6 @@ class TestPostgresGoesAway:
             await asyncio.to_thread(own_postgres.start)
             job = await finished(started.job_id)
         assert (job.status, job.files_indexed) == ("completed", 3)
-
-
-@contextmanager
-def worker_process(settings: Settings, address: str, log: Path) -> Iterator[psutil.Popen]:
-    """A worker as it runs in production; killed at the end of the block, if it still runs."""
-    environment = os.environ | {
-        "VERDEX_HOME": str(settings.home),
-        "VERDEX_DATABASE_URL": settings.database_dsn,
-        "VERDEX_TASK_QUEUE": settings.task_queue,
-        "VERDEX_PROCESSES": "1",
-        "TEMPORAL_ADDRESS": address,
-    }
-    with log.open("ab") as output:
-        process = psutil.Popen([sys.executable, "-m", "worker"], cwd=PROJECT_ROOT, env=environment, stderr=output)
-    try:
-        yield process
-    finally:
-        if process.is_running():
-            process.kill()
-        process.wait()
-
-
-def chunks_of(repository: Path) -> int:
-    return sum(len(chunk(path.read_text(), "python")) for path in repository.iterdir())
 
 
 async def test_a_job_whose_worker_is_killed_is_completed_by_the_next(

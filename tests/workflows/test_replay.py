@@ -21,7 +21,7 @@ from activities.indexing import IndexingActivities
 from tests.workflows import commands
 from verdex import temporal
 from verdex.contracts import INDEX_REPOSITORY, IndexRequest, IndexResult
-from worker import build_worker
+from worker import build_workers
 from workflows import policies
 from workflows.index_repository import IndexRepository, _index_shards
 from workflows.row import JobRow
@@ -33,7 +33,7 @@ HISTORIES = sorted(Path(__file__).with_name("histories").glob("*.json"))
 @pytest.fixture
 async def config(client, server, pool, settings):
     """What the worker is built of."""
-    return build_worker(client, server, pool, settings).config()
+    return build_workers(client, server, pool, settings).steps.config()
 
 
 @pytest.fixture
