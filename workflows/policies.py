@@ -45,7 +45,7 @@ class StepPolicy:
         return f"{task_queue}:shared" if self.is_shared else task_queue
 
     def pause(self, kind: FailureKind, attempt: int, elapsed: timedelta, limit: timedelta) -> timedelta | None:
-        """How long to wait before the next attempt; None to give up.
+        """How long to wait after the attempt of this number that failed in this way; None to give up.
 
         What is transient is tried until it has lasted for `limit`, the rest for a number of attempts.
         """

@@ -1,7 +1,8 @@
 """Running one step: try, and where it makes sense wait and try again, saying so in the row of the job."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, TypeVar
 
@@ -51,6 +52,26 @@ class StepFailed(Exception):
         self.failure = failure
 
 
+class Failures:
+    """Of the attempts of one step."""
+
+    def __init__(self, policy: StepPolicy, blocked_limit: timedelta) -> None:
+        """As `Steps` is told."""
+        self.held_up_since: datetime | None = None
+        self._policy = policy
+        self._blocked_limit = blocked_limit
+        self._of_kind = Counter[FailureKind]()
+
+    def pause(self, kind: FailureKind, attempt: int) -> timedelta | None:
+        """How long to wait after one more, which was the attempt of this number; None to give up."""
+        self.held_up_since = self.held_up_since or workflow.now()
+        self._of_kind[kind] += 1
+        number = self._of_kind[kind]
+        if number < attempt and not workflow.patched("attempts of each kind"):
+            number = attempt
+        return self._policy.pause(kind, number, workflow.now() - self.held_up_since, self._blocked_limit)
+
+
 class Steps:
     """Runs the steps of one job."""
 
@@ -74,7 +95,7 @@ class Steps:
             StepFailed: it failed, and will not be tried again.
         """
         name = f"{activity.__name__} {summary or ''}"
-        held_up_since = None
+        failures = Failures(policy, self._blocked_limit)
         for attempt in count(1):
             traced = Attempt(activity.__name__, argument, attempt)
             with traced.numbered():
@@ -92,15 +113,14 @@ class Steps:
             except ActivityError as error:
                 if is_cancelled_exception(error):
                     raise
-                held_up_since = held_up_since or workflow.now()
                 failure = Failure.of(error.cause)
                 if isinstance(error.cause, exceptions.TimeoutError):
                     traced.lost(failure.error_type, failure.message)
-                pause = policy.pause(failure.kind, attempt, workflow.now() - held_up_since, self._blocked_limit)
+                pause = failures.pause(failure.kind, attempt)
                 if pause is None:
                     raise StepFailed(failure) from error
                 if await self._leave_it_to_another(name, failure, attempt):
-                    held_up_since = None
+                    failures.held_up_since = None
                     continue
                 self._say(name, failure, attempt, pause)
                 await workflow.sleep(pause)

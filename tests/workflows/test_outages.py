@@ -15,6 +15,7 @@ import worker as worker_module
 from activities.indexing import IndexingActivities
 from tests.workflows.conftest import PROJECT_ROOT, chunks_of, worker_process
 from verdex.contracts import IndexResult, Job, Manifest, Shard
+from verdex.errors import DatabaseUnavailable
 from verdex.local.postgres import Postgres
 from verdex.settings import Settings
 
@@ -135,6 +136,24 @@ async def test_a_job_outlives_the_workers_that_are_drained(verdex, run_worker, m
     async with run_worker():
         job = await finished(started.job_id)
     assert (job.status, job.files_indexed, job.files_added) == ("completed", 3, 3)
+
+
+async def test_how_often_a_step_was_held_up_does_not_count_when_it_fails_in_another_way(
+    verdex, run_worker, repository, finished
+):
+    """A machine that goes down takes PostgreSQL with it first, and then the worker."""
+    errors = [*[DatabaseUnavailable("PostgreSQL is not available: shutting down")] * 2, RuntimeError("what is this?")]
+
+    class Unlucky(IndexingActivities):
+        @activity.defn
+        async def index_shard(self, shard: Shard) -> None:
+            if errors:
+                raise errors.pop(0)
+            await super().index_shard(shard)
+
+    async with run_worker(Unlucky):
+        job = await finished((await verdex.index(repository)).job_id)
+    assert (job.status, job.files_indexed, job.error_message) == ("completed", 3, None)
 
 
 @pytest.mark.parametrize("lost", [1, 9], ids=["once", "always"])
