@@ -24,7 +24,7 @@ from verdex.storage.database import Database, Server
 from verdex.storage.migrations import migrate
 from verdex.storage.projects import Projects
 from verdex.storage.publish import publish
-from workflows.policies import CONCURRENT_SHARDS
+from worker import SHARDS_FOR_EACH_PROCESS
 
 _PARSED: Final = Source("def begin():\n    return 1\n", "python")
 Result = TypeVar("Result")
@@ -69,7 +69,7 @@ class Library:
         return await scan_repository(database, str(uuid4()), str(root), force_reindex=force, max_file_bytes=limit)
 
     async def _index_shards(self, database: Database, scan: Scan) -> None:
-        window = asyncio.Semaphore(CONCURRENT_SHARDS)
+        window = asyncio.Semaphore(SHARDS_FOR_EACH_PROCESS * self._settings.processes)
 
         async def index(number: int) -> None:
             shard, limit = Shard(manifest=scan.manifest, shard=number), self._settings.max_file_bytes
