@@ -17,6 +17,8 @@ from verdex.storage.published import Held, held
 
 PATIENCE: Final = 3.0
 """Seconds that showing a job may wait for the database of its project."""
+AT_ONCE: Final = 8
+"""Databases that are looked into at the same time."""
 
 
 class Absence(NamedTuple):
@@ -34,16 +36,16 @@ async def absent(server: Server, claims: Mapping[Repository, Claim]) -> dict[str
     projects = defaultdict[str, dict[str, Claim]](dict)
     for repository, claim in claims.items():
         projects[repository.project_id][repository.repo_path] = claim
-    return {
-        job_id: absence
-        for project_id, wanted in projects.items()
-        for job_id, absence in (await _absent(server, project_id, wanted)).items()
-    }
+    turns = asyncio.Semaphore(AT_ONCE)
+    found = await asyncio.gather(*(_absent(server, turns, *project) for project in projects.items()))
+    return {job_id: absence for absences in found for job_id, absence in absences.items()}
 
 
-async def _absent(server: Server, project_id: str, claims: Mapping[str, Claim]) -> dict[str, Absence]:
+async def _absent(
+    server: Server, turns: asyncio.Semaphore, project_id: str, claims: Mapping[str, Claim]
+) -> dict[str, Absence]:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with turns, asyncio.timeout(PATIENCE):
             database = server.database(database_name(project_id))
             found = await held(database, {path: claim.job_id for path, claim in claims.items()})
     except DatabaseNotFound as error:

@@ -1,6 +1,8 @@
 """An index that is gone since a job published it: the row stays, and everything that shows the job says so."""
 
+import asyncio
 import logging
+from contextlib import AsyncExitStack
 from uuid import UUID
 
 import pytest
@@ -8,8 +10,10 @@ from temporalio.client import WorkflowFailureError
 
 from tests.workflows.conftest import tamper
 from verdex.client import Verdex
+from verdex.presence import PATIENCE, absent
 from verdex.reconcile import Reconciler
-from verdex.storage.database import Server
+from verdex.storage.claims import Claim, Repository
+from verdex.storage.database import Database, Server
 from verdex.temporal.jobs import TemporalJobs
 
 
@@ -125,6 +129,19 @@ async def test_a_database_that_does_not_answer_in_time_does_not_hold_up_what_is_
         await somebody.execute("LOCK TABLE files IN ACCESS EXCLUSIVE MODE")
         await assert_shown(verdex, job.job_id, "whether the index is there cannot be told in time")
     await assert_shown(verdex, job.job_id, None)
+
+
+async def test_databases_that_do_not_answer_are_waited_for_together(verdex, server):
+    claims = {Repository(f"p{number}", "/r"): Claim(str(UUID(int=number)), 1, 1, 0, 0, 1, "") for number in range(4)}
+    async with AsyncExitStack() as somebody:
+        for project, _ in claims:
+            await verdex.projects.create(project)
+            held = await somebody.enter_async_context(server.database(f"cb_proj_{project}").transaction())
+            await held.execute("LOCK TABLE repositories IN ACCESS EXCLUSIVE MODE")
+        async with asyncio.timeout(2 * PATIENCE):
+            found = await absent(server, claims)
+    assert {absence.is_certain for absence in found.values()} == {False}
+    assert found.keys() == {claim.job_id for claim in claims.values()}
 
 
 async def test_a_row_that_somebody_completed_by_hand_is_found_out_and_its_workflow_does_not_agree(

@@ -85,13 +85,14 @@ class Held(NamedTuple):
     """Whether the job that claims the index ever published one, be it this or an older one."""
 
 
+# Ids come as text: of uuid[], asyncpg asks the server first what it is, on each connection, and waits 10 ms for that.
 _HELD: Final = """
 SELECT path, manifests.job_id::text, repositories.generation,
        (SELECT count(*) FROM files WHERE manifest_id = manifests.id) AS files,
        EXISTS (SELECT FROM files JOIN chunks USING (blob_id) WHERE manifest_id = manifests.id) AS has_chunks,
        EXISTS (
            SELECT FROM manifests AS own WHERE own.job_id = claimant AND own.state = 'published') AS claimant_published
-FROM unnest($1::text[], $2::uuid[]) AS claim (path, claimant)
+FROM unnest($1::text[], $2::text[]::uuid[]) AS claim (path, claimant)
 JOIN repositories USING (path) JOIN manifests ON manifests.id = repositories.manifest_id
 """
 

@@ -149,7 +149,7 @@ class Registry:
     async def unrecorded(self, job_ids: Iterable[str]) -> set[str]:
         """Those jobs that have no row and never had one."""
         query = """
-            SELECT id::text FROM unnest($1::uuid[]) AS job (id)
+            SELECT id::text FROM unnest($1::text[]::uuid[]) AS job (id)
             WHERE NOT EXISTS (SELECT FROM indexing_jobs WHERE id = job.id)
               AND NOT EXISTS (SELECT FROM removed_jobs WHERE id = job.id)
         """
