@@ -26,8 +26,8 @@ HEADINGS = (
 )
 
 
-def machine(program: str = "benchmarks") -> str:
-    """What was measured on, and how."""
+def machine(module: str = "benchmarks") -> str:
+    """What was measured on, and how: by which module."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -37,7 +37,7 @@ def machine(program: str = "benchmarks") -> str:
         platform.machine(),
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    command = shlex.join(["python", "-m", program, *sys.argv[1:]])
+    command = shlex.join(["python", "-m", module, *sys.argv[1:]])
     return (
         f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB, Linux {platform.release()}, "
         f"Python {platform.python_version()}: `{command}`"

@@ -68,7 +68,7 @@ async def throughput(verdex: Verdex, repositories: Repositories, jobs: int) -> f
 async def measure(running: Stack, repeat: int) -> list[str]:
     """Lines of a table."""
     repositories = Repositories(running.directory / "small")
-    async with _connected(running) as verdex:
+    async with connected(running) as verdex:
         for _ in range(3):
             await index(verdex, next(repositories))
         through_api = await latencies(lambda: index(verdex, next(repositories)), SAMPLES)
@@ -90,8 +90,9 @@ def _row(name: str, seconds: Sequence[float]) -> str:
 
 
 @asynccontextmanager
-async def _connected(running: Stack) -> AsyncIterator[Verdex]:
-    url = (await running.run("up", "--json")).json["database_url"]
+async def connected(running: Stack, **environment: str) -> AsyncIterator[Verdex]:
+    """Bring the stack up, with these variables, and connect to it."""
+    url = (await running.run("up", "--json", environment=environment)).json["database_url"]
     os.environ.update(running.endpoints(url))
     async with await Verdex.connect() as verdex:
         yield verdex

@@ -5,12 +5,13 @@ import json
 import os
 import subprocess
 import sys
+from itertools import cycle
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from benchmarks import report, trees, workers
+from benchmarks import registry, report, trees, workers
 from benchmarks.__main__ import measure
 from benchmarks.check import dearer
 from benchmarks.metering import Meter, cpu_seconds
@@ -18,6 +19,8 @@ from benchmarks.product import FLOOR, LIBRARY, PRODUCT, one_file_changed, withou
 from benchmarks.spans import sums
 from benchmarks.trees import Tree, commit, files, write_modules
 from tests.chaos.stack import stack
+from tests.storage.many_jobs import fill
+from verdex.storage.registry import Registry
 
 PROJECT = Path(__file__).parents[2]
 MODULES = 6
@@ -75,6 +78,17 @@ async def test_the_floor_copies_every_line(root, registry_url):
     assert {row["path"]: row["text"] for row in rows} == {
         str(path): path.read_text(errors="replace") for path in files(root) if path.name != "binary.py"
     }
+
+
+async def test_a_registry_is_asked_what_people_and_workers_ask(client, server, settings, monkeypatch):
+    monkeypatch.setenv("VERDEX_DATABASE_URL", settings.database_dsn)
+    monkeypatch.setenv("VERDEX_TASK_QUEUE", settings.task_queue)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", client.service_client.config.target_host)
+    await fill(server.registry, 1_000)
+    ids = cycle(job.job_id for job in await Registry(server.registry).jobs())
+    calls = registry.through_api(ids) | registry.of_workers(server)
+    rows = await registry.table(calls, samples=2)
+    assert [row.split(" | ")[0] for row in rows[2:-1]] == [f"| {name}" for name in calls]
 
 
 def test_a_family_is_measured_with_its_children_and_what_it_took_before_they_ended():

@@ -13,7 +13,7 @@ from verdex.client import Verdex
 from verdex.presence import PATIENCE, absent
 from verdex.reconcile import Reconciler
 from verdex.storage.claims import Claim, Repository
-from verdex.storage.database import Database, Server
+from verdex.storage.database import Server
 from verdex.temporal.jobs import TemporalJobs
 
 
