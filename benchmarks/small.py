@@ -1,7 +1,7 @@
 """Small jobs, with the stack up: how long one of three files takes, and how many a second when many come at once.
 
 Each repository is indexed for the first time. Latency through the Python API is that of one process which stays; the
-command starts anew each time.
+command starts anew each time. Beside them, on the same server, workflows of as many steps that do nothing.
 """
 
 import argparse
@@ -10,10 +10,16 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Final
+from uuid import uuid4
+
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from benchmarks.trees import write_modules
 from tests.chaos.stack import Stack, stack
@@ -22,6 +28,25 @@ from verdex.client import Verdex
 FILES: Final = 3
 SAMPLES: Final = 30
 AT_ONCE: Final = 20
+STEPS: Final = 5
+"""Preflight, scan, one shard, publish, and the record of the end; the rest of the record is written in between."""
+QUEUE: Final = "empty"
+
+
+@activity.defn
+async def nothing() -> None:
+    """Do nothing."""
+
+
+@workflow.defn
+class Empty:
+    """What Temporal does for a small job."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """Take as many steps."""
+        for _ in range(STEPS):
+            await workflow.execute_activity(nothing, start_to_close_timeout=timedelta(minutes=1))
 
 
 class Repositories:
@@ -42,7 +67,7 @@ class Repositories:
 async def index(verdex: Verdex, root: Path) -> None:
     """From the start of a job until it is completed, as its starter learns."""
     started = await verdex.index(root)
-    async for job in verdex.follow(started.job_id):
+    async for job in verdex.follow(started):
         if job.is_terminal and job.status != "completed":
             raise RuntimeError(f"a job is {job.status}: {job.error_message}")
 
@@ -57,12 +82,23 @@ async def latencies(work: Callable[[], Awaitable[object]], samples: int) -> list
     return found
 
 
-async def throughput(verdex: Verdex, repositories: Repositories, jobs: int) -> float:
-    """Jobs a second, from the start of the first to the end of the last; all are started at once."""
-    roots = [next(repositories) for _ in range(jobs)]
+async def throughput(work: Callable[[], Awaitable[object]]) -> float:
+    """How many a second, from the start of the first to the end of the last; all are started at once."""
     began = time.perf_counter()
-    await asyncio.gather(*(index(verdex, root) for root in roots))
-    return jobs / (time.perf_counter() - began)
+    await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+    return AT_ONCE / (time.perf_counter() - began)
+
+
+async def floor(client: Client, repeat: int) -> list[float]:
+    """Throughputs of empty workflows."""
+
+    async def one() -> None:
+        await client.execute_workflow(Empty.run, id=str(uuid4()), task_queue=QUEUE)
+
+    runner = UnsandboxedWorkflowRunner()
+    async with Worker(client, task_queue=QUEUE, workflows=[Empty], activities=[nothing], workflow_runner=runner):
+        await throughput(one)
+        return [await throughput(one) for _ in range(repeat)]
 
 
 async def measure(running: Stack, repeat: int) -> list[str]:
@@ -73,7 +109,8 @@ async def measure(running: Stack, repeat: int) -> list[str]:
             await index(verdex, next(repositories))
         through_api = await latencies(lambda: index(verdex, next(repositories)), SAMPLES)
         through_command = await latencies(lambda: running.run("index", next(repositories)), SAMPLES // 3)
-        speeds = [await throughput(verdex, repositories, AT_ONCE) for _ in range(repeat)]
+        speeds = [await throughput(lambda: index(verdex, next(repositories))) for _ in range(repeat)]
+        empty = await floor(await Client.connect(os.environ["TEMPORAL_ADDRESS"]), repeat)
     return [
         "| a job of three files | median | p95 |",
         "| --- | ---: | ---: |",
@@ -81,6 +118,7 @@ async def measure(running: Stack, repeat: int) -> list[str]:
         _row("`verdex index`", through_command),
         "",
         f"{AT_ONCE} such jobs at once: {median(speeds):.1f} jobs/s",
+        f"as many empty workflows of {STEPS} steps: {median(empty):.1f}/s",
     ]
 
 

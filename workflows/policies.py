@@ -24,6 +24,8 @@ WITHOUT_END: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=4), maximum_attempts=0
 )
 RECORD_TIMEOUT: Final = timedelta(seconds=30)
+RECORD_WITHIN_TASK_TIMEOUT: Final = timedelta(seconds=2)
+"""As long as a workflow task lasts, the workflow hears of nothing else, such as a cancellation."""
 TRIED_APART: Final = 3
 """After so many attempts, one of the steps of a job that are held up finds out for all whether they can go on."""
 
@@ -58,7 +60,7 @@ class StepPolicy:
 def _patience(elapsed: timedelta) -> int:
     """Seconds: a tenth of what it has lasted, up to a minute; after an hour a sixtieth.
 
-    So it is soon noticed that it has passed, and the number of attempts, each of which is some 17 events of a
+    So it is soon noticed that it has passed, and the number of attempts, each of which is some 12 events of a
     history that Temporal limits, grows with the logarithm of the time.
     """
     seconds = elapsed.total_seconds()

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
 from temporalio import workflow
+from temporalio.exceptions import FailureError
 
 from workflows import policies
 from workflows.display import Display
 
 with workflow.unsafe.imports_passed_through():
     from activities.registry import RegistryActivities
-    from verdex.contracts import IndexResult, JobIdentity, JobRecord, JobState, JobStatus, Phase
+    from verdex.contracts import TERMINAL, IndexResult, JobIdentity, JobRecord, JobState, JobStatus, Phase
 
 Result = TypeVar("Result")
 
@@ -101,21 +103,48 @@ class JobRow:
         self, state: JobState, completed_at: datetime | None = None, result: IndexResult | None = None
     ) -> None:
         async with self._writing:
-            self._revision += 1
             record = JobRecord(
                 identity=self.identity,
-                revision=self._revision,
+                revision=self._next_revision(),
                 state=state,
                 started_at=self._started_at,
                 completed_at=completed_at,
                 result=result,
             )
-            await workflow.execute_activity_method(
-                RegistryActivities.update_registry,
-                record,
-                start_to_close_timeout=policies.RECORD_TIMEOUT,
-                heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
-                retry_policy=policies.WITHOUT_END,
-                summary=state.status,
-            )
+            await _record(record)
             self._written = state
+
+    def _next_revision(self) -> int:
+        """A workflow task that is done again, because its worker died, may know more: then its history is longer."""
+        self._revision = max(self._revision + 1, workflow.info().get_current_history_length())
+        return self._revision
+
+
+async def _record(record: JobRecord) -> None:
+    """Write the row: as a part of the workflow task where that is possible, which costs Temporal a third."""
+    if _may_be_forgotten(record) and workflow.patched("records within the workflow task"):
+        with suppress(FailureError):
+            return await _record_within_the_workflow_task(record)
+    return await workflow.execute_activity_method(
+        RegistryActivities.update_registry,
+        record,
+        start_to_close_timeout=policies.RECORD_TIMEOUT,
+        heartbeat_timeout=policies.HEARTBEAT_TIMEOUT,
+        retry_policy=policies.WITHOUT_END,
+        summary=record.state.status,
+    )
+
+
+def _may_be_forgotten(record: JobRecord) -> bool:
+    """Where the worker dies, the task is done again without a memory of it, and may go another way: not at an end."""
+    return record.state.status not in TERMINAL
+
+
+async def _record_within_the_workflow_task(record: JobRecord) -> None:
+    await workflow.execute_local_activity_method(
+        RegistryActivities.update_registry,
+        record,
+        start_to_close_timeout=policies.RECORD_WITHIN_TASK_TIMEOUT,
+        retry_policy=policies.ONCE,
+        summary=record.state.status,
+    )

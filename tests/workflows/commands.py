@@ -3,6 +3,8 @@
 A replay compares them as well, but it only says that they differ at an event with a number. This says which step.
 """
 
+import base64
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, Final
@@ -46,7 +48,9 @@ def _of_events(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     activities = {}
     for event in events:
         kind = event["eventType"].removeprefix("EVENT_TYPE_")
-        if kind == "ACTIVITY_TASK_SCHEDULED":
+        if local := _local_activity(event):
+            yield f"run {local} within the workflow task"
+        elif kind == "ACTIVITY_TASK_SCHEDULED":
             activities[event["eventId"]] = name = event["activityTaskScheduledEventAttributes"]["activityType"]["name"]
             yield f"run {name}"
         elif kind == "ACTIVITY_TASK_CANCEL_REQUESTED":
@@ -59,6 +63,15 @@ def _notes_a_patch(event: Mapping[str, Any]) -> bool:
     """The SDK writes down by itself, beside the marker, which patches a workflow has."""
     found = event.get("upsertWorkflowSearchAttributesEventAttributes", {}).get("searchAttributes", {})
     return "TemporalChangeVersion" in found.get("indexedFields", {})
+
+
+def _local_activity(event: Mapping[str, Any]) -> str | None:
+    """The type of a local activity, where the event is the marker that it ended."""
+    marker = event.get("markerRecordedEventAttributes", {})
+    if marker.get("markerName") != "core_local_activity":
+        return None
+    told = json.loads(base64.b64decode(marker["details"]["data"]["payloads"][0]["data"]))
+    return str(told["activity_type"])
 
 
 class RecordingRunner(WorkflowRunner):
@@ -77,6 +90,10 @@ class RecordingRunner(WorkflowRunner):
         activate = instance.activate
 
         def activate_and_keep(act: WorkflowActivation) -> WorkflowActivationCompletion:
+            for job in act.jobs:  # a local activity comes into the history when it ends
+                if job.HasField("resolve_activity") and job.resolve_activity.is_local:
+                    name = self._activities[job.resolve_activity.seq]
+                    self.commands.append(f"run {name} within the workflow task")
             completion = activate(act)
             for command in completion.successful.commands:
                 self._keep(command)
@@ -90,6 +107,8 @@ class RecordingRunner(WorkflowRunner):
             case "schedule_activity":
                 self._activities[command.schedule_activity.seq] = name = command.schedule_activity.activity_type
                 self.commands.append(f"run {name}")
+            case "schedule_local_activity":
+                self._activities[command.schedule_local_activity.seq] = command.schedule_local_activity.activity_type
             case "request_cancel_activity":
                 self.commands.append(f"cancel {self._activities[command.request_cancel_activity.seq]}")
             case variant if variant not in NO_COMMANDS:

@@ -22,7 +22,7 @@ from verdex.storage.manifests import SHARDS
 from workflows.policies import CONCURRENT_SHARDS, INDEX_SHARD, TRIED_APART
 
 WARNED_AT_EVENTS, WARNED_AT_BYTES = 10_240, 10 * 1024 * 1024
-EVENTS_OF_AN_ATTEMPT = 17
+EVENTS_OF_AN_ATTEMPT = 12
 """Three of the attempt, three of telling it, two of waiting; and after each of them a workflow task, which is three."""
 
 
