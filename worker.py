@@ -38,6 +38,7 @@ from activities.registry import RegistryActivities
 from activities.retention import RetentionActivities
 from verdex import temporal
 from verdex.contracts import COLLECT_GARBAGE, RECONCILE_JOBS
+from verdex.ending import leave
 from verdex.errors import TransientError, VerdexError
 from verdex.indexing.pool import ChunkPool
 from verdex.ownership import check_ownership
@@ -229,4 +230,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    temporal.leave(main())
+    leave(main())

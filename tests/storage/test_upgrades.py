@@ -25,6 +25,7 @@ RELEASED: Final = {
     "registry/0003_removed_jobs.sql": "505e54240f95d08082f8445fadf1407853e173d60e34ea2095f9dcf0473b8a3b",
     "registry/0004_temporal_namespace.sql": "fa64c25706f1a71ebfe3b226b5b9303217d025fac5e107f80f63d55bb9592f49",
     "registry/0005_untold_ends.sql": "581ba794b0cbfc0d5cc55f85cdb19602bd87eabf9ab70a5ff553486e0a83d58c",
+    "registry/0006_many_jobs.sql": "59c9e5043888044562b33c964bac6d8ec698dbe246284597ab15f7b0bbd810eb",
 }
 """SHA-256 of every migration that a user may have applied. A line is added with each release and never changed."""
 OLD: Final = [(kind, int(file[:4])) for kind, file in (name.split("/") for name in RELEASED)]

@@ -1,6 +1,5 @@
 """The Temporal service: the connection, what it knows of jobs, and what it shows people of them."""
 
-from verdex.ending import leave
 from verdex.temporal.connection import (
     DATA_CONVERTER,
     POLLER_IS_GONE_AFTER,
@@ -21,7 +20,6 @@ __all__ = [
     "RPC_TIMEOUT",
     "connect",
     "has_poller",
-    "leave",
     "meter",
     "namespace",
     "pollers",
