@@ -122,12 +122,14 @@ def rows(content: bytes, path: str, parser: Parser | None) -> Iterator[bytes]:
 
 def _starts(node: Node) -> Iterator[int]:
     """The first lines of what looks like a definition, and of those inside of one that is no chunk."""
-    for child in node.children:
-        first, last = child.start_point[0], child.end_point[0]
-        if last - first >= DEFINITION_LINES:
-            yield first
-            if last - first >= MAX_LINES:
-                yield from _starts(child)
+    opened = [node]
+    while opened:
+        for child in opened.pop().children:
+            first, last = child.start_point[0], child.end_point[0]
+            if last - first >= DEFINITION_LINES:
+                yield first
+                if last - first >= MAX_LINES:
+                    opened.append(child)
 
 
 _HEAD: Final = struct.Struct("!hi")
