@@ -92,8 +92,10 @@ def _stdlib(to: Path) -> None:
 
 
 def _linux(to: Path) -> None:
-    """All of Linux 6.1: 78,579 files, 1.3 GB."""
+    """All of Linux 6.1: 78,579 files, 1.3 GB. The last of its rules, of those who packaged it, would ignore all."""
     _unpack_linux(to)
+    rules = to / ".gitignore"
+    rules.write_text(rules.read_text().partition("\n/*\n")[0] + "\n")
 
 
 def _linux_10k(to: Path) -> None:

@@ -123,7 +123,7 @@ async def test_too_many_failed_files_publish_nothing(tree: Tree):
 
 async def test_an_empty_repository_is_a_failure_that_says_so(tree: Tree):
     result = await _fails(tree, {}, "NothingToIndex")
-    assert result.error_message == f"nothing to index: {tree.path} holds no files"
+    assert result.error_message == f"nothing to index: {tree.path} holds no files, or git's rules ignore them all"
 
 
 async def test_a_repository_of_skipped_files_is_a_failure_that_says_so(tree: Tree):

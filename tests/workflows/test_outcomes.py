@@ -212,7 +212,7 @@ async def test_a_path_without_anything_to_index_fails_the_job(verdex, worker, tm
     message, error_type = {
         "missing": (f"{root} does not exist", "RootNotFound"),
         "file": (f"{root} is not a directory", "RootNotADirectory"),
-        "empty": (f"nothing to index: {root} holds no files", "NothingToIndex"),
+        "empty": (f"nothing to index: {root} holds no files, or git's rules ignore them all", "NothingToIndex"),
         "binary": (
             f"nothing to index: no file of {root} can be indexed (1 seen, 1 skipped, 0 failed)",
             "NothingToIndex",

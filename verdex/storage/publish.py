@@ -104,7 +104,7 @@ def _failed(counts: Counts, error_type: str, *errors: str) -> IndexResult:
 
 def _nothing(path: str, counts: Counts) -> str:
     if counts.files_total == 0:
-        return f"nothing to index: {path} holds no files"
+        return f"nothing to index: {path} holds no files, or git's rules ignore them all"
     seen = f"{counts.files_total} seen, {counts.files_skipped} skipped, {counts.files_failed} failed"
     return f"nothing to index: no file of {path} can be indexed ({seen})"
 
