@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from verdex.unfinished import UnfinishedJobs
 
 __all__ = ["Started", "Verdex"]
+
+CLOSING_SECONDS: Final = 2.0
+"""That the end of a job is held back until its workflow has closed too, so that Temporal says the same."""
 
 
 class Verdex:
@@ -185,6 +188,8 @@ class Verdex:
             while True:
                 await (asyncio.sleep(interval) if ended.done() else asyncio.wait({ended}, timeout=interval))
                 now = await self.job(followed.job_id)
+                if now.is_terminal:
+                    await asyncio.wait({ended}, timeout=CLOSING_SECONDS)
                 yield now
                 if now.is_terminal:
                     return

@@ -6,12 +6,13 @@ from uuid import uuid4
 
 import pytest
 from temporalio import activity
+from temporalio.client import WorkflowExecutionStatus
 
 import worker
 from activities.registry import RegistryActivities
 from verdex import temporal
 from verdex.client import Verdex
-from verdex.contracts import JobRecord, index_workflow_id
+from verdex.contracts import JobRecord, Started, index_workflow_id
 from verdex.errors import (
     DatabaseUnavailable,
     JobNotFound,
@@ -70,9 +71,10 @@ async def test_fifty_starts_at_once_are_one_job(verdex, run_worker, held_up, gat
         assert len(await verdex.jobs()) == 1
 
 
-async def test_a_start_between_the_end_of_a_job_and_of_its_workflow_is_another_job(
-    verdex, run_worker, gate, repository, finished, monkeypatch, eventually
-):
+@pytest.fixture
+def slow_to_answer(gate, monkeypatch):
+    """Workers whose workflows close when the gate opens, although the rows of their jobs are completed."""
+
     class SlowToAnswer(RegistryActivities):
         @activity.defn
         async def update_registry(self, record: JobRecord) -> None:
@@ -81,6 +83,28 @@ async def test_a_start_between_the_end_of_a_job_and_of_its_workflow_is_another_j
                 await gate.passed()
 
     monkeypatch.setattr(worker, "RegistryActivities", SlowToAnswer)
+
+
+async def test_who_follows_a_job_hears_of_its_end_when_temporal_knows_it_too(
+    verdex, client, run_worker, gate, repository, slow_to_answer
+):
+    async def end(started: Started) -> object:
+        job = [job async for job in verdex.follow(started)][-1]
+        return (await client.get_workflow_handle(job.workflow_id, run_id=job.job_id).describe()).status
+
+    async with run_worker():
+        started = await verdex.index(repository)
+        ending = asyncio.create_task(end(started))
+        await gate.reached()
+        assert (await verdex.job(started.job_id)).status == "completed"
+        assert await asyncio.wait({ending}, timeout=0.5) == (set(), {ending})
+        gate.open()
+        assert await ending == WorkflowExecutionStatus.COMPLETED
+
+
+async def test_a_start_between_the_end_of_a_job_and_of_its_workflow_is_another_job(
+    verdex, run_worker, gate, repository, finished, slow_to_answer
+):
     async with run_worker():
         first = await verdex.index(repository)
         await gate.reached()
