@@ -20,7 +20,7 @@ from verdex.storage.registry import Registry
 from verdex.temporal import search_attributes, web_ui
 from verdex.temporal.jobs import TemporalJobs
 
-NO_POLLER: Final = "no worker is polling"
+NO_POLLER: Final = "no worker is polling (start one: verdex worker)"
 CLOSING_SECONDS: Final = 30.0
 TASK_TIMEOUT: Final = timedelta(seconds=5)
 """After this, a workflow task that a killed worker had goes to another. It takes milliseconds, if nothing is wrong."""

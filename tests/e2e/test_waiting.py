@@ -96,7 +96,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(stack, waiting, eve
     out, err = running.communicate(timeout=30)
     assert (running.returncode, out) == (4, "")
     assert err.strip() == (
-        f"verdex: the job goes on. Follow it: verdex status {job_id} · stop it: verdex cancel {job_id}"
+        f"verdex: the job goes on. Follow it: verdex status --watch {job_id} · stop it: verdex cancel {job_id}"
     )
     worker.resume()
     eventually(lambda: stack("status", job_id).code == 0)
@@ -140,7 +140,7 @@ def test_force_that_is_broken_off_before_its_turn_says_that_nothing_is_forced(st
     _, err = forcing.communicate(timeout=30)
     assert forcing.returncode == 4
     nothing_is_forced = "Nothing is forced: run this again when it has ended."
-    assert f"the job goes on. {nothing_is_forced} Follow it: verdex status {job_id}" in err
+    assert f"the job goes on. {nothing_is_forced} Follow it: verdex status --watch {job_id}" in err
     worker.resume()
     running.communicate(timeout=30)
 

@@ -76,7 +76,7 @@ def assert_cancelled(job: Job) -> None:
 async def test_a_job_can_be_cancelled_before_a_worker_takes_it_up(verdex, run_worker, repository, finished):
     started = await verdex.index(repository)
     assert (await verdex.cancel(started.job_id)).status == "pending"
-    assert (await verdex.job(started.job_id)).status_message == "no worker is polling"
+    assert (await verdex.job(started.job_id)).status_message == "no worker is polling (start one: verdex worker)"
     begun = datetime.now(UTC)
     async with run_worker():
         job = await finished(started.job_id)

@@ -167,7 +167,7 @@ async def test_repositories_are_indexed_side_by_side(verdex, worker, repository,
 async def test_a_job_without_a_worker_says_that_no_worker_is_polling(verdex, repository):
     started = await verdex.index(repository)
     job = await verdex.job(started.job_id)
-    assert (job.status, job.status_message) == ("pending", "no worker is polling")
+    assert (job.status, job.status_message) == ("pending", "no worker is polling (start one: verdex worker)")
     assert (job.repo_path, job.project_id, job.started_at) == (str(repository), "default", None)
 
 

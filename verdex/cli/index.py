@@ -69,7 +69,9 @@ def _leave_running(started: list[Started], why: str, *, in_the_way: bool) -> NoR
     if not started:
         raise click.Abort
     job_id, forced = started[-1].job_id, " Nothing is forced: run this again when it has ended." if in_the_way else ""
-    click.echo(f"\nverdex: {why}{forced} Follow it: verdex status {job_id} · stop it: verdex cancel {job_id}", err=True)
+    click.echo(
+        f"\nverdex: {why}{forced} Follow it: verdex status --watch {job_id} · stop it: verdex cancel {job_id}", err=True
+    )
     sys.exit(RUNNING)
 
 
@@ -79,7 +81,7 @@ def _finish(job: Job, *, as_json: bool) -> NoReturn:
     else:
         click.echo(output.headline(job))
         if not job.is_terminal:
-            click.echo(f"follow it: verdex status {job.job_id} · stop it: verdex cancel {job.job_id}", err=True)
+            click.echo(f"follow it: verdex status --watch {job.job_id} · stop it: verdex cancel {job.job_id}", err=True)
         elif job.status != "completed":
             click.echo(f"more: verdex status {job.job_id} · verdex trace {job.job_id}", err=True)
     sys.exit(EXIT_CODES[job.status])

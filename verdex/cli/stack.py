@@ -19,7 +19,9 @@ from verdex.local.stack import WORKER_COMMAND, LocalStack
 def _local() -> LocalStack:
     stack = session.local_stack()
     if stack is None:
-        raise SettingsError("VERDEX_DATABASE_URL and TEMPORAL_ADDRESS are set: there is no local stack to manage")
+        raise SettingsError(
+            "VERDEX_DATABASE_URL and TEMPORAL_ADDRESS are set, so there is no local stack to manage: unset them first"
+        )
     return stack
 
 
