@@ -115,12 +115,17 @@ def test_status_of_the_local_stack_leads_to_the_page_of_the_web_ui_and_to_the_tr
     assert stack(*command.split()[1:]).code == 0
 
 
-def test_where_traces_are_seen_elsewhere_status_and_trace_lead_there(stack, tree: Path):
+def test_where_traces_are_seen_elsewhere_status_and_trace_lead_there(stack, tree: Path, eventually):
     job = stack("index", tree, "--json").json
     elsewhere = {"VERDEX_TRACE_URL": "http://localhost:16686/trace/{trace_id}"}
     page = f"http://localhost:16686/trace/{job['trace_id']}"
     assert f"  trace page {page}\n" in stack("status", job["job_id"], **elsewhere).out
-    (stack.home / "traces" / f"{job['trace_id']}.jsonl").unlink()
+
+    def trace_is_gone():  # the worker may write its last spans after the job ended
+        (stack.home / "traces" / f"{job['trace_id']}.jsonl").unlink(missing_ok=True)
+        return stack("trace", job["job_id"], **elsewhere).code == 2
+
+    eventually(trace_is_gone)
     ended = stack("trace", job["job_id"], **elsewhere)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.endswith(f"; see {page}\n")
