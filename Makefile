@@ -8,7 +8,7 @@ TREES  ?= stdlib linux-10k
 REPEAT ?= 1
 BIN    := .venv/bin
 TESTS  := $(BIN)/pytest --numprocesses 2 --dist loadfile
-PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 EDITABLE := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
 .PHONY: help index test check chaos bench bench-check format lock clean
