@@ -23,6 +23,7 @@ from verdex.storage.manifests import Manifests
 from verdex.storage.migrations import migrate
 from verdex.storage.projects import Projects
 from verdex.storage.registry import Registry
+from verdex.storage.searching import prepare
 
 PROGRESS_SECONDS: Final = 0.5
 """The registry hears at most this often how far a job is,"""
@@ -96,6 +97,7 @@ class IndexingActivities:
         if await Manifests(database).has_files(manifest.manifest_id):
             # What vanished with the whole tree would look as if somebody had deleted just that.
             await asyncio.to_thread(check_still_there, to_path(manifest.repo_path))
+        await prepare(database)
         return await publish.publish(
             database,
             manifest.manifest_id,

@@ -24,6 +24,7 @@ from verdex.storage.database import Database, Server
 from verdex.storage.migrations import migrate
 from verdex.storage.projects import Projects
 from verdex.storage.publish import publish
+from verdex.storage.searching import prepare
 from worker import SHARDS_FOR_EACH_PROCESS
 
 _PARSED: Final = Source("def begin():\n    return 1\n", "python")
@@ -47,6 +48,7 @@ class Library:
         scan = await self._timed("scan", self._scan(database, root, force=force))
         await self._timed("index", self._index_shards(database, scan))
         ratio = self._settings.max_failed_ratio
+        await self._timed("prepare", prepare(database))
         publishing = publish(database, scan.manifest.manifest_id, max_failed_ratio=ratio)
         result = await self._timed("publish", publishing)
         self.seconds["all"] = time.perf_counter() - began

@@ -18,10 +18,19 @@ from verdex.contracts import (
     JobEvent,
     JobStatus,
     Outcome,
+    SearchRequest,
+    SearchResponse,
     Started,
     Verification,
 )
-from verdex.errors import DatabaseUnavailable, JobNotFound, ProjectNameInvalid, RepositoryError
+from verdex.errors import (
+    DatabaseUnavailable,
+    JobNotFound,
+    ProjectNameInvalid,
+    QueryInvalid,
+    RepositoryError,
+    TransientError,
+)
 from verdex.presence import absent
 from verdex.settings import Settings
 from verdex.sources.paths import to_text
@@ -240,6 +249,49 @@ class Verdex:
         database = await self.projects.database(job.project_id)
         return await Manifests(database).outcomes(job.job_id, outcome)
 
+    async def search(  # noqa: PLR0913  (what people filter by)
+        self,
+        query: str,
+        *,
+        project_id: str = DEFAULT_PROJECT,
+        repo_path: Path | str | None = None,
+        path: str | None = None,
+        language: str | None = None,
+        kind: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+    ) -> SearchResponse:
+        """The places in the published indexes of a project that match `query` best, the best first.
+
+        `query` is a question, identifiers, the text of an error, a path or a symbol. `path` is a glob over the paths
+        within a repository (`src/**/*.py`), `language` and `kind` are as results have them.
+
+        Raises:
+            QueryInvalid: there is no word in the query, or a filter or `limit` makes no sense.
+            NotIndexed: no repository of the project has a published index, or not the one that is asked for.
+            ProjectNotFound, DatabaseNotFound, DatabaseUnavailable
+        """
+        from verdex.search.service import search  # noqa: PLC0415  (slow to import)
+
+        request = _search_request(
+            query=query,
+            project_id=project_id,
+            repo_path=None if repo_path is None else _repo_path(Path(repo_path)),
+            path=path,
+            language=language,
+            kind=kind,
+            limit=limit,
+            offset=offset,
+        )
+        return await search(self._server, request, self._compared)
+
+    async def _compared(self, job: Job) -> Job:
+        """A job that has not ended, compared with Temporal; as its row says where that does not answer."""
+        try:
+            return await (await self._unfinished_jobs()).current(job)
+        except TransientError as error:
+            return _told(job, f"whether that is still so cannot be told: {error}")
+
     async def verify(self, path: Path | str, *, project_id: str = DEFAULT_PROJECT) -> Verification:
         """Whether what the last completed job claimed of the repository at `path` is true now.
 
@@ -257,6 +309,14 @@ class Verdex:
         found = await verify(self._server, project_id, repo_path, max_file_bytes=self._settings.max_file_bytes)
         warnings = [_newer(job) for job in newest if job.job_id != found.job_id]
         return found.model_copy(update={"warnings": warnings})
+
+
+def _search_request(**given: object) -> SearchRequest:
+    try:
+        return SearchRequest.model_validate(given)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise QueryInvalid(f"{wrong['loc'][0]} {wrong['input']!r}: {wrong['msg'].lower()}") from None
 
 
 def _told(job: Job, message: str) -> Job:

@@ -274,3 +274,70 @@ class Verification(Model):
     def ok(self) -> bool:
         """Whether the job, the index and the source agree."""
         return self.differences_total == 0
+
+
+MAX_RESULTS: Final = 100
+"""Places that a search ranks, and so the most that one can page through."""
+
+
+class SearchRequest(Model):
+    """What is searched for, and where."""
+
+    query: str
+    project_id: str = DEFAULT_PROJECT
+    repo_path: str | None = None
+    path: str | None = None
+    """A glob over paths within a repository, as in .gitignore: `*.py`, `src/`, `docs/**/*.md`."""
+    language: str | None = None
+    kind: str | None = None
+    limit: int = Field(default=10, ge=1, le=MAX_RESULTS)
+    offset: int = Field(default=0, ge=0)
+
+
+class SearchResult(Model):
+    """A place that a search found: a run of lines of a file, numbered from 1, the last one included."""
+
+    chunk_id: str
+    repo_path: str
+    file_path: str
+    """Relative to the repository."""
+    start_line: int
+    end_line: int
+    language: str | None
+    kind: str
+    """What the lines are: `function`, `class`, `method`, …; `module` or `text` outside of definitions."""
+    symbol: str | None
+    """The definition that they belong to, after the scopes it is nested in: `Parser.feed`."""
+    content: str
+    copies: Sequence[str] = ()
+    """Other files that hold the same lines, some of them, with their repositories."""
+    similarity_score: float = Field(ge=0, le=1)
+    """How well it matches, relative to the best that a place could match this query."""
+
+
+class SearchedRepository(Model):
+    """A repository that was searched, and which index of it."""
+
+    repo_path: str
+    job_id: str
+    """The job that published the index."""
+    indexed_at: datetime | None
+    """When that ended; None if the registry does not know the job."""
+    files_indexed: int
+    warnings: Sequence[str] = ()
+    """Why the index may not be what the repository holds: the newest job failed, is partial, or still runs."""
+
+
+class SearchResponse(Model):
+    """What a search found, the best first, and what it searched."""
+
+    query: str
+    project_id: str
+    results: Sequence[SearchResult]
+    total_count: int
+    """Number of places that were ranked; with `offset` and `limit`, one can page through them."""
+    offset: int = 0
+    repositories: Sequence[SearchedRepository]
+    warnings: Sequence[str] = ()
+    """Those of the repositories, each with its repository, and whatever else makes the answer less than whole."""
+    latency_ms: float

@@ -13,6 +13,7 @@ VerdexError
     ├── SchemaTooNew
     ├── StateRefused
     ├── JobNotFound, JobConflict, JobReset
+    ├── QueryInvalid, NotIndexed
     └── StackError
         └── StackDown
 """
@@ -119,6 +120,14 @@ class JobReset(PermanentError):
             f"the workflow was reset to a point after its scan, which was that of job {job_id}: "
             "start a new job (what was indexed is kept for it)"
         )
+
+
+class QueryInvalid(PermanentError):
+    """A search that cannot be done: nothing to look for, or a filter that nothing can pass."""
+
+
+class NotIndexed(PermanentError):
+    """There is nothing to search: no job has published an index of what is to be searched."""
 
 
 class StackError(PermanentError):

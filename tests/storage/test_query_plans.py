@@ -70,6 +70,8 @@ async def ask_registry(asked: Any, crowd: Crowd) -> None:
         await asked.jobs(**filters)
     await asked.job(crowd.ids[20])
     await asked.events(crowd.ids[20])
+    await asked.newest_of(BUSY, [BUSY_REPOSITORY, "/unknown"])
+    await asked.with_ids(crowd.ids)
     for part in (crowd.ids[20], crowd.ids[20][:13], crowd.ids[20][-8:], "0", "ffff", "dead"):
         await asked.ids(part, 6)
     await asked.unrecorded([*crowd.ids, str(uuid4())])

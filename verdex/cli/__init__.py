@@ -22,6 +22,7 @@ A job's status is never a lie: it is completed when the index is there, and says
 
 \b
   verdex index ~/src/project     index it, with a progress bar
+  verdex search how to parse     the places that answer best, and which index they are from
   verdex jobs                    what was indexed when, and how that ended
   verdex files ~/src/project     which files are in the index, and why others are not
   verdex verify ~/src/project    whether the index is what the source holds now
@@ -41,6 +42,7 @@ COMMANDS: Final = {
     "index": ("index", "Index the repository at PATH and wait for the end."),
     "jobs": ("jobs", "List jobs, the newest first."),
     "project": ("projects", "Create, list and drop projects: isolated workspaces with a database each."),
+    "search": ("search", "Search what was indexed: QUERY is a question, names, the text of an error, or a path."),
     "status": ("jobs", "Show one job as it is now; the exit code says how it ended."),
     "trace": ("jobs", "Draw where a job spent its time, and where it failed."),
     "up": ("stack", "Start the local stack: PostgreSQL, Temporal with its Web UI, and a worker."),

@@ -17,8 +17,9 @@ from tree_sitter import Node, QueryCursor
 
 from verdex.indexing.languages import GRAMMARS, grammar
 
-PIPELINE_VERSION: Final = 1
-"""Raise whenever the same content would be cut differently: stored chunks of another version are not used."""
+PIPELINE_VERSION: Final = 2
+"""Raise whenever the same content would be cut differently, or has other terms: stored chunks of another version are
+not used."""
 
 MAX_LINES: Final = 60
 MAX_CHARS: Final = 4_000

@@ -58,6 +58,19 @@ def parsed(text: bytes) -> tuple[Rule, ...]:
     return tuple(rule for line in lines if (rule := _rule(line.removesuffix(b"\r"))))
 
 
+def path_expression(glob: str) -> str | None:
+    """A glob as a regular expression over whole paths of files, for Python and PostgreSQL; None if it is malformed.
+
+    It means what it does as a rule: without a slash it matches names at any depth, and what matches a directory
+    matches all that is below.
+    """
+    rule = _rule(glob.removeprefix("./").encode())
+    if rule is None or rule.keeps:
+        return None
+    above, below = "(?:.*/)?" if rule.names_only else "", "/.*" if rule.directories_only else "(?:/.*)?"
+    return f"^{above}(?:{rule.pattern.pattern.decode()}){below}$"
+
+
 def _rule(line: bytes) -> Rule | None:
     if line.startswith(b"#"):
         return None

@@ -8,7 +8,9 @@ import struct
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-COLUMNS: Final = ("blob_id", "ordinal", "start_line", "end_line", "kind", "symbol", "content")
+from verdex.terms import lexemes
+
+COLUMNS: Final = ("blob_id", "ordinal", "start_line", "end_line", "kind", "symbol", "content", "lexemes")
 
 EncodedChunk = bytes
 """A row of `chunks`, but for the number of its columns and its blob."""
@@ -35,6 +37,7 @@ _NULL: Final = struct.pack("!i", -1)
 _BLOB: Final = struct.Struct("!hiq")
 _NUMBERS: Final = struct.Struct("!iiiiii")
 _LENGTH: Final = struct.Struct("!i")
+_POSITIONS: Final = [struct.pack("!xHH", 1, weight << 14 | 1) for weight in range(4)]
 
 
 def encoded(chunks: Iterable[ChunkRow]) -> list[EncodedChunk]:
@@ -46,6 +49,7 @@ def encoded(chunks: Iterable[ChunkRow]) -> list[EncodedChunk]:
                 _text(chunk.kind),
                 _NULL if chunk.symbol is None else _text(chunk.symbol),
                 _text(chunk.content),
+                _lexemes(lexemes(chunk.content, chunk.symbol)),
             )
         )
         for ordinal, chunk in enumerate(chunks)
@@ -53,7 +57,16 @@ def encoded(chunks: Iterable[ChunkRow]) -> list[EncodedChunk]:
 
 
 def _text(text: str) -> bytes:
-    content = text.encode()
+    return _field(text.encode())
+
+
+def _lexemes(weights: Mapping[str, int]) -> bytes:
+    """A tsvector, as `tsvectorrecv` of PostgreSQL reads it; a weight is that of a position."""
+    body = b"".join([term.encode() + _POSITIONS[weight] for term, weight in weights.items()])
+    return _field(_LENGTH.pack(len(weights)) + body)
+
+
+def _field(content: bytes) -> bytes:
     return _LENGTH.pack(len(content)) + content
 
 

@@ -86,7 +86,7 @@ class Projects:
             rows = await connection.fetch("SELECT id, database_name, created_at FROM projects ORDER BY id")
         return [Project(**row) for row in rows]
 
-    async def database(self, project_id: str) -> Database:
+    async def database(self, project_id: str, *, create_default: bool = True) -> Database:
         """The database of a project; of `default`, created where it is missing.
 
         Raises:
@@ -97,7 +97,7 @@ class Projects:
         async with self._server.registry.connection() as connection:
             found = await connection.fetchval("SELECT id FROM projects WHERE database_name = $1", name)
             exists = await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name)
-        if found is None and project_id == DEFAULT_PROJECT:
+        if found is None and project_id == DEFAULT_PROJECT and create_default:
             await self._create_default()
         elif found != project_id:
             raise ProjectNotFound(project_id, name, alike=found)

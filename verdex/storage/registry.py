@@ -1,6 +1,6 @@
 """The table `indexing_jobs`: one row a job."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Final, get_args
 from uuid import UUID
@@ -131,6 +131,19 @@ class Registry:
         statuses = [status] if status else get_args(JobStatus)
         async with self._database.connection() as connection:
             return [_job(row) for row in await connection.fetch(query, limit, statuses, *given.values())]
+
+    async def newest_of(self, project_id: str, repo_paths: Collection[str]) -> list[Job]:
+        """The newest job of each repository."""
+        one = newest(_COLUMNS, {"project_id": "$1", "repo_path": "repository.path"}, limit="1")
+        query = f"SELECT job.* FROM unnest($2::text[]) AS repository (path) CROSS JOIN LATERAL ({one}) AS job"  # noqa: S608
+        async with self._database.connection() as connection:
+            return [_job(row) for row in await connection.fetch(query, project_id, list(repo_paths))]
+
+    async def with_ids(self, job_ids: Collection[str]) -> list[Job]:
+        """Those of these jobs that have a row."""
+        query = f"SELECT {_COLUMNS} FROM indexing_jobs WHERE id = ANY ($1::text[]::uuid[])"  # noqa: S608
+        async with self._database.connection() as connection:
+            return [_job(row) for row in await connection.fetch(query, list(job_ids))]
 
     async def ids(self, part: str, limit: int) -> list[str]:
         """At most `limit` of the ids that begin or end with `part`, of lower-case hexadecimal digits and dashes.

@@ -1,0 +1,1 @@
+"""Searching the published indexes of a project; knows no Temporal."""

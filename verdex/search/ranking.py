@@ -1,0 +1,105 @@
+"""Which of the chunks that were found is the best answer: BM25 over their terms, their names and their paths."""
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from verdex.search.query import Query, Term
+from verdex.storage.searching import FoundChunk
+from verdex.terms import count, impact, name_of, terms
+
+IN_PATH: Final = 0.1
+"""What a term adds that is in the path of the file."""
+SAME_NAME: Final = 0.5
+"""What is added, as a part of what all terms tell, where the query is the name of what the chunk defines."""
+IN_NAME: Final = 0.15
+"""At most, by the part of the name that the query has."""
+LITERAL: Final = 0.25
+"""What is added, as such a part, where the query of several words stands in the chunk as it is written."""
+NAMED_FILE: Final = 0.5
+"""As such a part: the query names the file."""
+OUTSIDE: Final = 0.8
+"""What a chunk outside of definitions is worth beside one that is a definition,"""
+TEST: Final = 0.7
+"""and a test beside what it tests, unless tests are asked for."""
+
+MOST: Final = 1 + IN_PATH + SAME_NAME + IN_NAME + LITERAL + NAMED_FILE
+"""What all of these come to."""
+
+_TEST: Final = re.compile(
+    r"(?:^|/)(?:tests?|testing|spec|__tests__)/|(?:^|/)test_[^/]*$|[._-](?:test|spec)s?\.[^/]*$|Tests?\.[^/.]+$"
+)
+
+
+class Ranked(NamedTuple):
+    """A chunk with its score, from 0 to 1, in the file where it has the highest; other files that hold it as well."""
+
+    score: float
+    chunk: FoundChunk
+    repo_path: str
+    file_path: str
+    copies: Sequence[tuple[str, str]]
+
+
+class Ranking:
+    """Ranks chunks for one query."""
+
+    def __init__(self, query: Query, told: Sequence[Term]) -> None:
+        """`told` are the terms of the query that some chunk has."""
+        self._query = query
+        self._idf = {term.term: term.idf for term in told}
+        self._whole = sum(self._idf.values()) or 1.0
+        self._literal = _plain(query.text) if " " in query.text else None
+        self._paths = [path.lower() for path in query.paths]
+        self._wants_tests = "test" in query.terms
+
+    def ranked(self, chunks: Sequence[FoundChunk]) -> list[Ranked]:
+        """The best first; of the parts that a definition was cut into, only the best."""
+        seen, kept = set[object](), []
+        for one in sorted(map(self._ranked, chunks), key=_order):
+            place = (one.repo_path, one.file_path, one.chunk.symbol or one.chunk.start_line)
+            if place not in seen:
+                kept.append(one)
+            seen.add(place)
+        return kept
+
+    def _ranked(self, chunk: FoundChunk) -> Ranked:
+        of_chunk = self._content(chunk) + self._name(chunk)
+        in_files = [(self._of_file(path) * (of_chunk + self._path(path)), repo, path) for repo, path in chunk.files]
+        score, repo_path, file_path = max(in_files, key=lambda one: one[0])
+        worth = 1.0 if chunk.kind not in {"module", "text"} else OUTSIDE
+        copies = [file for file in chunk.files if file != (repo_path, file_path)]
+        return Ranked(worth * score / MOST, chunk, repo_path, file_path, copies)
+
+    def _content(self, chunk: FoundChunk) -> float:
+        counted, length = count(chunk.content, chunk.symbol)
+        told = sum(idf * impact(counted[term], length) for term, idf in self._idf.items() if term in counted)
+        is_literal = self._literal is not None and self._literal in _plain(chunk.content)
+        return told / self._whole + (LITERAL if is_literal else 0)
+
+    def _name(self, chunk: FoundChunk) -> float:
+        if not chunk.symbol:
+            return 0
+        name, whole = set(terms(name_of(chunk.symbol))), set(terms(chunk.symbol))
+        asked = set(self._query.terms)
+        if not name:
+            return 0
+        same = SAME_NAME if name <= asked <= whole else 0
+        return same + IN_NAME * len(name & asked) / len(name)
+
+    def _path(self, path: str) -> float:
+        lower = path.lower()
+        named = NAMED_FILE if any(lower == one or lower.endswith(f"/{one}") for one in self._paths) else 0
+        told = sum(self._idf.get(term, 0) for term in set(terms(path)))
+        return named + IN_PATH * min(told / self._whole, 1)
+
+    def _of_file(self, path: str) -> float:
+        return TEST if _TEST.search(path) and not self._wants_tests else 1
+
+
+def _order(one: Ranked) -> tuple[float, str, str, int]:
+    return -one.score, one.repo_path, one.file_path, one.chunk.start_line
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())

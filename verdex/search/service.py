@@ -1,0 +1,101 @@
+"""A whole search: what was found, in which indexes, and what is to be known of these."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from verdex.contracts import DEFAULT_PROJECT, Job, SearchedRepository, SearchRequest, SearchResponse, SearchResult
+from verdex.errors import NotIndexed, ProjectNotFound, QueryInvalid
+from verdex.search.freshness import described
+from verdex.search.ranking import Ranked
+from verdex.search.searching import find
+from verdex.sources.gitignore import path_expression
+from verdex.storage.database import Database, Server
+from verdex.storage.projects import Projects
+from verdex.storage.registry import Registry
+from verdex.storage.searching import Filter, SearchedManifest, searched
+
+Current = Callable[[Job], Awaitable[Job]]
+"""A job that has not ended, compared with whoever runs it."""
+
+
+async def search(server: Server, request: SearchRequest, current: Current) -> SearchResponse:
+    """Search the published indexes of a project, and say what they are.
+
+    Raises:
+        QueryInvalid, NotIndexed, ProjectNotFound
+        DatabaseNotFound, DatabaseUnavailable, …: see `verdex.errors`.
+    """
+    began = time.perf_counter()
+    manifests, places = await _places(await _database(server, request.project_id), request)
+    repositories = await _described(Registry(server.registry), request.project_id, manifests, current)
+    return SearchResponse(
+        query=request.query,
+        project_id=request.project_id,
+        results=[_result(place) for place in places[request.offset : request.offset + request.limit]],
+        total_count=len(places),
+        offset=request.offset,
+        repositories=repositories,
+        warnings=[f"{one.repo_path}: {warning}" for one in repositories for warning in one.warnings],
+        latency_ms=round((time.perf_counter() - began) * 1000, 1),
+    )
+
+
+async def _database(server: Server, project_id: str) -> Database:
+    try:
+        return await Projects(server).database(project_id, create_default=False)
+    except ProjectNotFound:
+        if project_id != DEFAULT_PROJECT:
+            raise
+        raise _nothing_indexed(project_id, None) from None
+
+
+async def _places(database: Database, request: SearchRequest) -> tuple[Sequence[SearchedManifest], Sequence[Ranked]]:
+    expression = path_expression(request.path) if request.path is not None else None
+    if request.path is not None and expression is None:
+        raise QueryInvalid(f"{request.path!r} is no glob of paths, as src/**/*.py is")
+    async with searched(database) as index:
+        manifests = await index.manifests(request.repo_path) if index else []
+        if index is None or not manifests:
+            raise _nothing_indexed(request.project_id, request.repo_path)
+        ids = [manifest.manifest_id for manifest in manifests]
+        return manifests, await find(index, request.query, Filter(ids, expression, request.language, request.kind))
+
+
+def _nothing_indexed(project_id: str, repo_path: str | None) -> NotIndexed:
+    what = f"{repo_path} is not" if repo_path else "nothing is"
+    option = "" if project_id == DEFAULT_PROJECT else f" --project {project_id}"
+    return NotIndexed(
+        f'{what} indexed in project "{project_id}": verdex index {repo_path or "PATH"}{option} '
+        "(what was asked for already: verdex jobs)"
+    )
+
+
+async def _described(
+    registry: Registry, project_id: str, manifests: Sequence[SearchedManifest], current: Current
+) -> list[SearchedRepository]:
+    published_by, newest = await asyncio.gather(
+        registry.with_ids([manifest.job_id for manifest in manifests]),
+        registry.newest_of(project_id, [manifest.repo_path for manifest in manifests]),
+    )
+    by_id = {job.job_id: job for job in published_by}
+    compared = [job if job.is_terminal else await current(job) for job in newest]
+    by_path = {job.repo_path: job for job in compared}
+    return [described(one, by_id.get(one.job_id), by_path.get(one.repo_path)) for one in manifests]
+
+
+def _result(place: Ranked) -> SearchResult:
+    chunk = place.chunk
+    return SearchResult(
+        chunk_id=f"{chunk.key.blob_id}-{chunk.key.ordinal}",
+        repo_path=place.repo_path,
+        file_path=place.file_path,
+        start_line=chunk.start_line,
+        end_line=chunk.end_line,
+        language=chunk.language,
+        kind=chunk.kind,
+        symbol=chunk.symbol,
+        content=chunk.content,
+        copies=[f"{repo_path}/{path}" for repo_path, path in place.copies],
+        similarity_score=round(place.score, 4),
+    )

@@ -1,0 +1,229 @@
+"""What a search reads of a project's database: published manifests only, in one snapshot, and never a whole table.
+
+A chunk is found by its lexemes (`verdex.terms`). What is asked for first is what few chunks have; the number of those
+that are looked at is bounded, however many there are.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+from verdex.storage.database import Connection, Database
+from verdex.storage.migrations import version
+from verdex.storage.statements import statement
+
+SEARCHABLE_SCHEMA: Final = 2
+"""Older versions stored no lexemes."""
+COUNTED: Final = 300
+"""Chunks that are counted to find out how rare a term is, where PostgreSQL's statistics do not know it as common."""
+FOUND: Final = 1_000
+"""Chunks that a query may find, and that are ranked."""
+WEIGHTS: Final = (0.27, 0.5, 0.68, 0.85)
+"""The impact that stands for each of the weights of `verdex.terms`, from weak to named."""
+
+
+class SearchedManifest(NamedTuple):
+    """A published manifest."""
+
+    manifest_id: int
+    repo_path: str
+    job_id: str
+    pipeline_version: int
+    files_indexed: int
+
+
+class Filter(NamedTuple):
+    """Which chunks may be found."""
+
+    manifest_ids: Sequence[int]
+    path_expression: str | None = None
+    """A regular expression over the whole path within the repository."""
+    language: str | None = None
+    kind: str | None = None
+
+
+class ChunkKey(NamedTuple):
+    """Which chunk."""
+
+    blob_id: int
+    ordinal: int
+
+
+class FoundChunk(NamedTuple):
+    """A chunk, and each file that holds it, as repository and path."""
+
+    key: ChunkKey
+    start_line: int
+    end_line: int
+    kind: str
+    symbol: str | None
+    content: str
+    language: str | None
+    files: Sequence[tuple[str, str]]
+
+
+class Frequencies(NamedTuple):
+    """In how many chunks each term stands, about, and how many chunks there are."""
+
+    chunks: float
+    of_term: Mapping[str, float]
+
+
+class SearchedIndex:
+    """The published indexes of a project, as they were when the snapshot was taken."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Use `searched`."""
+        self._connection = connection
+
+    async def manifests(self, repo_path: str | None = None) -> list[SearchedManifest]:
+        """What is published: of one repository, or of all, by path."""
+        return [SearchedManifest(*row) for row in await self._connection.fetch(_MANIFESTS, repo_path)]
+
+    async def frequencies(self, terms: Sequence[str]) -> Frequencies:
+        """How common terms are; exact where they are rare."""
+        rows = await self._connection.fetch(_FREQUENCIES, terms, [_quoted(term) for term in terms], COUNTED)
+        chunks = max((row["chunks"] for row in rows), default=0.0)
+        return Frequencies(max(chunks, *(row["frequency"] for row in rows), 1.0), {row[0]: row[1] for row in rows})
+
+    async def candidates(
+        self, query: str, weights: Mapping[str, float], accepted: Filter, limit: int
+    ) -> dict[ChunkKey, float]:
+        """Of `FOUND` chunks that match `query`, a tsquery, those with the most weight of terms, with that weight."""
+        ranks = [_RANK.format(weight=9 + 2 * number, term=10 + 2 * number) for number in range(len(weights))]
+        values = [value for term, weight in weights.items() for value in (weight, _quoted(term))]
+        rows = await self._connection.fetch(
+            _CANDIDATES.replace("RANK", " + ".join(ranks)), query, *accepted, FOUND, WEIGHTS, limit, *values
+        )
+        return {ChunkKey(*row[:2]): row[2] for row in map(tuple, rows)}
+
+    async def chunks_of_paths(self, expression: str, accepted: Filter, limit: int) -> list[ChunkKey]:
+        """The first chunk of each file whose path matches a regular expression; case does not matter."""
+        rows = await self._connection.fetch(_OF_PATHS, expression, *accepted, limit)
+        return [ChunkKey(*row) for row in map(tuple, rows)]
+
+    async def chunks(self, keys: Sequence[ChunkKey], accepted: Filter) -> list[FoundChunk]:
+        """Chunks with all that is shown of them."""
+        columns = list(zip(*keys, strict=True)) or [(), ()]
+        rows = await self._connection.fetch(_CHUNKS, *columns, *accepted[:3])
+        return [_chunk(*row) for row in map(tuple, rows)]
+
+
+def _chunk(blob_id: int, ordinal: int, *shown: Any) -> FoundChunk:  # noqa: ANN401  (the columns of a row)
+    *of_chunk, repositories, paths = shown
+    files = list(zip(repositories, paths, strict=True))
+    return FoundChunk._make((ChunkKey(blob_id, ordinal), *of_chunk, files))
+
+
+@asynccontextmanager
+async def searched(database: Database) -> AsyncIterator[SearchedIndex | None]:
+    """The published indexes of a project in one snapshot; None where none can be searched yet.
+
+    Raises:
+        DatabaseUnavailable, DatabaseNotFound, DatabaseRefused: see `verdex.errors`.
+    """
+    async with (
+        database.connection() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        if await version(connection) < SEARCHABLE_SCHEMA:
+            yield None
+            return
+        await connection.execute(_PLANNED)
+        yield SearchedIndex(connection)
+
+
+async def prepare(database: Database) -> None:
+    """Make ready for searches what was stored: merge what waits to be, and count anew which lexemes are common.
+
+    That is counted again when the chunks have become a fifth more since the last time; as PostgreSQL does by itself,
+    but not before a minute has passed.
+    """
+    async with database.connection() as connection:
+        with statement(connection, "SELECT", "chunks"):
+            await connection.execute("SELECT gin_clean_pending_list('chunks_by_lexeme')")
+        if await connection.fetchval(_HAS_GROWN):
+            with statement(connection, "ANALYZE", "chunks"):
+                await connection.execute("ANALYZE chunks")
+
+
+_HAS_GROWN: Final = """
+SELECT pg_relation_size(oid) > 1.2 * relpages * current_setting('block_size')::bigint
+FROM pg_class WHERE oid = 'chunks'::regclass
+"""
+
+
+def _quoted(lexeme: str) -> str:
+    """As a tsquery has it; there is no quote in a lexeme."""
+    return f"'{lexeme}'"
+
+
+# With the values at hand, PostgreSQL knows how common a term is; without them it would guess, and keep to its guess.
+_PLANNED: Final = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off"
+_MANIFESTS: Final = """
+SELECT manifests.id, path, job_id::text, pipeline_version, (result->>'files_indexed')::bigint
+FROM repositories JOIN manifests ON manifests.id = repositories.manifest_id
+WHERE path = coalesce($1, path) ORDER BY path
+"""
+# Of terms that are neither common nor rare it is only known that they are between the two.
+_FREQUENCIES: Final = """
+WITH of_table AS (
+    SELECT greatest(reltuples, 0)::float8 AS chunks FROM pg_class WHERE oid = 'chunks'::regclass
+), common AS (
+    SELECT lexeme, frequency FROM pg_stats,
+        unnest(most_common_elems::text::text[], most_common_elem_freqs) AS element (lexeme, frequency)
+    WHERE schemaname = 'public' AND tablename = 'chunks' AND attname = 'lexemes' AND lexeme = ANY ($1)
+), least AS (
+    SELECT most_common_elem_freqs[cardinality(most_common_elems::text::text[]) + 1] AS frequency FROM pg_stats
+    WHERE schemaname = 'public' AND tablename = 'chunks' AND attname = 'lexemes'
+)
+SELECT term, coalesce(common.frequency * chunks, (
+           SELECT CASE WHEN count(*) < $3 THEN count(*)
+                  ELSE sqrt($3 * greatest($3, coalesce((SELECT frequency FROM least), 0) * chunks)) END
+           FROM (SELECT FROM chunks WHERE lexemes @@ query::tsquery LIMIT $3) AS counted
+       ))::float8 AS frequency, chunks
+FROM unnest($1::text[], $2::text[]) AS wanted (term, query) CROSS JOIN of_table
+LEFT JOIN common ON lexeme = term
+"""
+# A subquery for each chunk that was found, and so by the index: a join might read all files of the manifests first.
+_ACCEPTED: Final = """
+    ($5::text IS NULL OR chunks.kind = $5) AND (
+        SELECT true FROM files
+        WHERE files.blob_id = chunks.blob_id AND files.manifest_id = ANY ($2::bigint[])
+          AND ($3::text IS NULL OR files.path ~ $3)
+          AND ($4::text IS NULL OR $4 = (SELECT language FROM blobs WHERE blobs.id = chunks.blob_id))
+        LIMIT 1)
+"""
+_RANK: Final = "${weight}::float8 * ts_rank($7::float4[], lexemes, ${term}::tsquery)"
+_CANDIDATES: Final = f"""
+SELECT blob_id, ordinal, RANK AS rank
+FROM (
+    SELECT blob_id, ordinal, lexemes FROM chunks WHERE lexemes @@ $1::tsquery AND {_ACCEPTED} LIMIT $6
+) AS found
+ORDER BY rank DESC, blob_id, ordinal LIMIT $8
+"""  # noqa: S608  (constants only)
+_OF_PATHS: Final = f"""
+SELECT blob_id, ordinal FROM (
+    SELECT DISTINCT blob_id, length(path) AS length FROM files
+    WHERE manifest_id = ANY ($2::bigint[]) AND path ~* $1 AND blob_id IS NOT NULL
+    ORDER BY length, blob_id LIMIT $6
+) AS named JOIN chunks USING (blob_id)
+WHERE ordinal = 0 AND {_ACCEPTED}
+"""  # noqa: S608  (constants only)
+_CHUNKS: Final = """
+SELECT chunks.blob_id, chunks.ordinal, start_line, end_line, kind, symbol, content, nullif(language, '') AS language,
+       repositories, paths
+FROM unnest($1::bigint[], $2::int[]) AS wanted (blob_id, ordinal)
+JOIN chunks USING (blob_id, ordinal) JOIN blobs ON blobs.id = chunks.blob_id CROSS JOIN LATERAL (
+    SELECT array_agg(repository ORDER BY repository, path) AS repositories,
+           array_agg(path ORDER BY repository, path) AS paths
+    FROM (
+        SELECT repositories.path AS repository, files.path FROM files
+        JOIN repositories ON repositories.manifest_id = files.manifest_id
+        WHERE files.blob_id = chunks.blob_id AND files.manifest_id = ANY ($3::bigint[])
+          AND ($4::text IS NULL OR files.path ~ $4) AND ($5::text IS NULL OR $5 = language)
+        LIMIT 20
+    ) AS holding
+) AS held
+WHERE paths IS NOT NULL
+"""
