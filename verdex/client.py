@@ -25,6 +25,8 @@ from verdex.contracts import (
 )
 from verdex.errors import (
     DatabaseUnavailable,
+    JobCancelled,
+    JobFailed,
     JobNotFound,
     ProjectNameInvalid,
     QueryInvalid,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 
     from verdex.unfinished import UnfinishedJobs
 
-__all__ = ["Started", "Verdex"]
+__all__ = ["JobHandle", "Verdex"]
 
 CLOSING_SECONDS: Final = 2.0
 """That the end of a job is held back until its workflow has closed too, so that Temporal says the same."""
@@ -93,7 +95,7 @@ class Verdex:
 
     async def index(
         self, path: Path | str, *, project_id: str = DEFAULT_PROJECT, force_reindex: bool = False
-    ) -> Started:
+    ) -> "JobHandle":
         """Start a job for the repository at `path`, or find the one that runs.
 
         Raises:
@@ -107,7 +109,7 @@ class Verdex:
             _, is_gone = await asyncio.gather(jobs.check_ownership(), self._is_gone(request))
             if is_gone:  # what is left of it may look as if nothing had changed
                 request = request.model_copy(update={"force_reindex": True})
-        return await jobs.start(request)
+        return JobHandle(self, await jobs.start(request))
 
     async def _is_gone(self, request: IndexRequest) -> bool:
         """Whether the index that the last completed job of a repository published is not there any more."""
@@ -151,6 +153,14 @@ class Verdex:
             row = await (await self._unfinished_jobs()).current(row)
         return (await self._with_absence([row]))[0]
 
+    async def handle(self, job_id: str) -> "JobHandle":
+        """A job that was started before, to wait for it or to cancel it.
+
+        Raises:
+            JobNotFound, DatabaseUnavailable, TemporalUnavailable
+        """
+        return JobHandle(self, await self.job(job_id))
+
     async def job_ids(self, part: str, *, limit: int = 10) -> list[str]:
         """The ids of jobs that begin or end with `part`, of lower-case hexadecimal digits and dashes.
 
@@ -177,7 +187,7 @@ class Verdex:
         """
         return await self._registry.events((await self.job(job_id)).job_id)
 
-    async def follow(self, job: str | Started, *, interval: float = 0.25) -> AsyncGenerator[Job, None]:
+    async def follow(self, job: "str | JobHandle", *, interval: float = 0.25) -> AsyncGenerator[Job, None]:
         """The job again and again, every `interval` seconds and at its end, which is the last.
 
         The first is at once, or after an interval if it was started just now: to look for what no worker has taken up
@@ -186,7 +196,10 @@ class Verdex:
         Raises:
             TransientError: a part does not answer; the job goes on, and can be followed again.
         """
-        followed = job if isinstance(job, Started) else await self.job(job)
+        if isinstance(job, JobHandle):
+            followed = job if job.is_new else await job.status()
+        else:
+            followed = await self.job(job)
         if isinstance(followed, Job):
             yield followed
             if followed.is_terminal:
@@ -309,6 +322,54 @@ class Verdex:
         found = await verify(self._server, project_id, repo_path, max_file_bytes=self._settings.max_file_bytes)
         warnings = [_newer(job) for job in newest if job.job_id != found.job_id]
         return found.model_copy(update={"warnings": warnings})
+
+
+class JobHandle:
+    """A job: how it is doing, how it ends, and a way to stop it. It can be asked as long as `verdex` is connected."""
+
+    def __init__(self, verdex: Verdex, job: Started | Job) -> None:
+        """Use `Verdex.index` or `Verdex.handle`."""
+        self._verdex = verdex
+        self.job_id = job.job_id
+        self.workflow_id = job.workflow_id
+        self.already_running = job.already_running if isinstance(job, Started) else not job.is_terminal
+        """Whether the job ran before it was asked for."""
+        self.is_new = isinstance(job, Started) and not job.already_running
+        """Whether it was started by who asked for it."""
+
+    async def status(self) -> Job:
+        """The job as it is now; see `Verdex.job`.
+
+        Raises:
+            DatabaseUnavailable, TemporalUnavailable
+        """
+        return await self._verdex.job(self.job_id)
+
+    async def wait(self) -> Job:
+        """The job at its end, completed: its index is published.
+
+        Raises:
+            JobFailed: with the job's own message. JobCancelled. Both have the job as `job`.
+            TransientError: a part does not answer; the job goes on, and can be waited for again.
+        """
+        (job,) = [state async for state in self.follow() if state.is_terminal]
+        if job.status == "failed":
+            raise JobFailed(job)
+        if job.status == "cancelled":
+            raise JobCancelled(job)
+        return job
+
+    def follow(self, *, interval: float = 0.25) -> AsyncGenerator[Job, None]:
+        """The job again and again, the last time at its end; see `Verdex.follow`."""
+        return self._verdex.follow(self, interval=interval)
+
+    async def cancel(self) -> Job:
+        """Ask the job to stop; see `Verdex.cancel`. `wait` tells when it has.
+
+        Raises:
+            DatabaseUnavailable, TemporalUnavailable
+        """
+        return await self._verdex.cancel(self.job_id)
 
 
 def _search_request(**given: object) -> SearchRequest:

@@ -13,10 +13,16 @@ VerdexError
     ├── SchemaTooNew
     ├── StateRefused
     ├── JobNotFound, JobConflict, JobReset
+    ├── JobFailed, JobCancelled    how a job ended that was waited for; `job` has the rest
     ├── QueryInvalid, NotIndexed
     └── StackError
         └── StackDown
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from verdex.contracts import Job
 
 
 class VerdexError(Exception):
@@ -120,6 +126,24 @@ class JobReset(PermanentError):
             f"the workflow was reset to a point after its scan, which was that of job {job_id}: "
             "start a new job (what was indexed is kept for it)"
         )
+
+
+class JobFailed(PermanentError):
+    """The job that was waited for failed."""
+
+    def __init__(self, job: "Job") -> None:
+        """The message is that of the job."""
+        super().__init__(job.error_message)
+        self.job = job
+
+
+class JobCancelled(PermanentError):
+    """The job that was waited for was cancelled."""
+
+    def __init__(self, job: "Job") -> None:
+        """Name the job: somebody else may have cancelled it."""
+        super().__init__(f"job {job.job_id} was cancelled")
+        self.job = job
 
 
 class QueryInvalid(PermanentError):

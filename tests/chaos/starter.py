@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 
-from verdex.client import Started, Verdex
+from verdex.client import JobHandle, Verdex
 
 
 async def main() -> None:
@@ -16,7 +16,7 @@ async def main() -> None:
     async with await Verdex.connect() as verdex:
         starts = (verdex.index(path, project_id=project) for _ in range(int(count)))
         told = await asyncio.gather(*starts, return_exceptions=True)
-    sys.stdout.write(json.dumps([one.job_id if isinstance(one, Started) else repr(one) for one in told]))
+    sys.stdout.write(json.dumps([one.job_id if isinstance(one, JobHandle) else repr(one) for one in told]))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from activities.indexing import IndexingActivities
 from activities.registry import RegistryActivities
 from tests.storage.conftest import failure, job_record, success
 from tests.workflows.conftest import Line, Log, RunWorker, fail_file
-from verdex.client import Started, Verdex
+from verdex.client import JobHandle, Verdex
 from verdex.contracts import IndexResult, Job, JobIdentity, JobRecord, Manifest, Shard
 from verdex.settings import Settings
 from verdex.storage.database import Database, Server
@@ -132,10 +132,10 @@ def assert_lines_and_rows_agree(lines: list[Line], rows: dict[str, Job]) -> None
 
 
 @pytest.fixture
-def reached(verdex: Verdex, eventually) -> Callable[[Started, str], Awaitable[None]]:
+def reached(verdex: Verdex, eventually) -> Callable[[JobHandle, str], Awaitable[None]]:
     """Wait until a job is in a phase."""
 
-    async def wait(started: Started, phase: str) -> None:
+    async def wait(started: JobHandle, phase: str) -> None:
         async def is_there() -> bool:
             return (await verdex.job(started.job_id)).phase == phase
 
@@ -145,7 +145,7 @@ def reached(verdex: Verdex, eventually) -> Callable[[Started, str], Awaitable[No
 
 
 @pytest.fixture
-def terminate(client: Client) -> Callable[[Started], Awaitable[None]]:
+def terminate(client: Client) -> Callable[[JobHandle], Awaitable[None]]:
     reason = "see postgresql://ann:s3cret@db/x"
     return lambda started: client.get_workflow_handle(started.workflow_id, run_id=started.job_id).terminate(
         reason=reason
@@ -183,7 +183,7 @@ async def test_each_job_has_one_line_about_its_end_that_says_what_its_row_says(
     assert "s3cret" not in log.stream.getvalue()
 
 
-def assert_these_are_the_kinds_of_ends(started: dict[str, Started], rows: dict[str, Job]) -> None:
+def assert_these_are_the_kinds_of_ends(started: dict[str, JobHandle], rows: dict[str, Job]) -> None:
     found = {kind: rows[one.job_id] for kind, one in started.items()}
     assert {kind: (row.status, row.error_type) for kind, row in found.items()} == {
         "completed": ("completed", None),

@@ -20,7 +20,7 @@ from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionSta
 from temporalio.service import RPCError
 
 from activities.indexing import IndexingActivities
-from verdex.client import Started
+from verdex.client import JobHandle
 from verdex.contracts import (
     INDEX_REPOSITORY,
     RECONCILE_JOBS,
@@ -220,14 +220,14 @@ async def test_a_workflow_that_failed_without_a_record_fails_its_job_with_its_wo
 def delete(client, handle_of):
     """Delete workflows, as Temporal itself does when their retention is over; a closed one takes its time."""
 
-    async def is_gone(started: Started) -> bool:
+    async def is_gone(started: JobHandle | Job) -> bool:
         try:
             await handle_of(started).describe()
         except RPCError:
             return True
         return False
 
-    async def run(*jobs: Started) -> None:
+    async def run(*jobs: JobHandle | Job) -> None:
         for started in jobs:
             execution = WorkflowExecution(workflow_id=started.workflow_id, run_id=started.job_id)
             await client.workflow_service.delete_workflow_execution(
@@ -272,7 +272,7 @@ async def test_what_temporal_has_forgotten_stays_as_it_ended_or_is_failed(
         started = await verdex.index(repository)
         await gate.reached()
         await handle_of(started).terminate(reason="by hand")
-    await delete(started, Started(job.job_id, job.workflow_id, already_running=False))
+    await delete(started, job)
     assert await Reconciler(TemporalJobs(client), server).reconcile_all() == 1
     lost, completed = await verdex.jobs()
     assert (lost.job_id, lost.status, lost.error_type) == (started.job_id, "failed", "WorkflowLost")

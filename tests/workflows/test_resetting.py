@@ -14,14 +14,15 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 
 from activities.indexing import IndexingActivities
 from tests.workflows.conftest import DEADLINE, SAME_STATUS
-from verdex.client import Started
-from verdex.contracts import Job, Shard
+from verdex.client import JobHandle
+from verdex.contracts import Job, Shard, Started
 from verdex.errors import DatabaseDiskFull, JobReset
 
-Reset = Callable[[Started | Job, int], Awaitable[Started]]
+Run = JobHandle | Started | Job
+Reset = Callable[[Run, int], Awaitable[Started]]
 
 
-async def ends_of_tasks(client: Client, job: Started | Job) -> list[int]:
+async def ends_of_tasks(client: Client, job: Run) -> list[int]:
     """The events to which a workflow can be reset."""
     handle = client.get_workflow_handle(job.workflow_id, run_id=job.job_id)
     return [
@@ -35,7 +36,7 @@ async def ends_of_tasks(client: Client, job: Started | Job) -> list[int]:
 def reset(client) -> Reset:
     """Reset a workflow to a number of its workflow tasks, counted from 0; the job of the new run."""
 
-    async def run(started: Started | Job, task: int) -> Started:
+    async def run(started: Run, task: int) -> Started:
         ends = await ends_of_tasks(client, started)
         answer = await client.workflow_service.reset_workflow_execution(
             ResetWorkflowExecutionRequest(
@@ -53,10 +54,10 @@ def reset(client) -> Reset:
 
 
 @pytest.fixture
-def ended(client, verdex) -> Callable[[Started], Awaitable[Job]]:
+def ended(client, verdex) -> Callable[[Run], Awaitable[Job]]:
     """The job of a run that was reset, when its workflow has closed; row and Temporal must agree."""
 
-    async def wait(started: Started) -> Job:
+    async def wait(started: Run) -> Job:
         handle = client.get_workflow_handle(started.workflow_id, run_id=started.job_id)
         async with asyncio.timeout(DEADLINE):
             with suppress(WorkflowFailureError):
@@ -69,10 +70,10 @@ def ended(client, verdex) -> Callable[[Started], Awaitable[Job]]:
 
 
 @pytest.fixture
-async def stuck(verdex, run_worker, repository, hold, gate) -> Started:
+async def stuck(verdex, run_worker, repository, hold, gate) -> JobHandle:
     """A job that stands before a shard; no worker runs any more."""
     async with run_worker(hold("index_shard")):
-        started: Started = await verdex.index(repository)
+        started: JobHandle = await verdex.index(repository)
         await gate.reached()
     return started
 

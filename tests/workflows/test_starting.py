@@ -11,8 +11,8 @@ from temporalio.client import WorkflowExecutionStatus
 import worker
 from activities.registry import RegistryActivities
 from verdex import temporal
-from verdex.client import Verdex
-from verdex.contracts import JobRecord, Started, index_workflow_id
+from verdex.client import JobHandle, Verdex
+from verdex.contracts import JobRecord, index_workflow_id
 from verdex.errors import (
     DatabaseUnavailable,
     JobNotFound,
@@ -88,7 +88,7 @@ def slow_to_answer(gate, monkeypatch):
 async def test_who_follows_a_job_hears_of_its_end_when_temporal_knows_it_too(
     verdex, client, run_worker, gate, repository, slow_to_answer
 ):
-    async def end(started: Started) -> object:
+    async def end(started: JobHandle) -> object:
         job = [job async for job in verdex.follow(started)][-1]
         return (await client.get_workflow_handle(job.workflow_id, run_id=job.job_id).describe()).status
 

@@ -6,15 +6,15 @@ from typing import Final, NoReturn
 
 from verdex.cli.progress import View, progress
 from verdex.cli.session import Session
-from verdex.client import Verdex
-from verdex.contracts import Job, Started
+from verdex.client import JobHandle, Verdex
+from verdex.contracts import Job
 from verdex.errors import StackDown, StackError, TransientError
 
 RETRY_SECONDS: Final = 1.0
 
 
-async def follow(job: str | Started, verdex: Verdex, session: Session, view: View | None = None) -> Job:
-    """Show the job, which is named by its id or by its start, until it ends: as progress, or in `view`.
+async def follow(job: str | JobHandle, verdex: Verdex, session: Session, view: View | None = None) -> Job:
+    """Show the job, which is named by its id or by its handle, until it ends: as progress, or in `view`.
 
     The connection is closed then. What dies of the local stack is started again, what is elsewhere is waited for.
 
@@ -32,7 +32,7 @@ async def follow(job: str | Started, verdex: Verdex, session: Session, view: Vie
             watched.cancel()
 
 
-async def _show(job: str | Started, verdex: Verdex, view: View) -> Job:
+async def _show(job: str | JobHandle, verdex: Verdex, view: View) -> Job:
     while True:
         try:
             async with verdex:
@@ -43,7 +43,7 @@ async def _show(job: str | Started, verdex: Verdex, view: View) -> Job:
         verdex = await Verdex.connect()  # anew each time: what is started again may have moved
 
 
-async def _to_end(job: str | Started, verdex: Verdex, view: View) -> Job:
+async def _to_end(job: str | JobHandle, verdex: Verdex, view: View) -> Job:
     async with aclosing(verdex.follow(job)) as states:
         async for state in states:
             view.show(state)

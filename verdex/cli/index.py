@@ -10,8 +10,8 @@ from verdex.cli import options, output
 from verdex.cli.failures import EXIT_CODES, RUNNING
 from verdex.cli.following import follow
 from verdex.cli.session import Session
-from verdex.client import Verdex
-from verdex.contracts import DEFAULT_PROJECT, Job, Started
+from verdex.client import JobHandle, Verdex
+from verdex.contracts import DEFAULT_PROJECT, Job
 from verdex.errors import StackDown
 
 
@@ -27,7 +27,7 @@ def index(path: Path, project_id: str, *, force: bool, no_wait: bool, as_json: b
     Ctrl-C leaves the job running. A repository is indexed by one job at a time: if one runs already, that one is
     followed; with --force its end is waited for, unless it is forced too, and then the forced job starts.
     """
-    session, started = Session(replace_worker=True), list[Started]()
+    session, started = Session(replace_worker=True), list[JobHandle]()
     in_the_way = False
 
     async def work(verdex: Verdex) -> Job:
@@ -53,7 +53,7 @@ def index(path: Path, project_id: str, *, force: bool, no_wait: bool, as_json: b
     _finish(job, as_json=as_json)
 
 
-def _tell_start(started: Started, *, in_the_way: bool, no_wait: bool) -> None:
+def _tell_start(started: JobHandle, *, in_the_way: bool, no_wait: bool) -> None:
     if not started.already_running:
         told = ""
     elif not in_the_way:
@@ -65,7 +65,7 @@ def _tell_start(started: Started, *, in_the_way: bool, no_wait: bool) -> None:
     click.echo(f"verdex: job {started.job_id}{told}", err=True)
 
 
-def _leave_running(started: list[Started], why: str, *, in_the_way: bool) -> NoReturn:
+def _leave_running(started: list[JobHandle], why: str, *, in_the_way: bool) -> NoReturn:
     if not started:
         raise click.Abort
     job_id, forced = started[-1].job_id, " Nothing is forced: run this again when it has ended." if in_the_way else ""
