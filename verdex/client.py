@@ -91,6 +91,10 @@ class Verdex:
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connections to PostgreSQL."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections to PostgreSQL; what is asked meanwhile is broken off."""
         await self._server.close()
 
     async def index(

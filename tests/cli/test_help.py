@@ -19,6 +19,7 @@ COMMANDS = [
     "down",
     "doctor",
     "worker",
+    "mcp",
     "completion",
 ]
 

@@ -71,11 +71,9 @@ class Command:
 
     def start(self, *arguments: object, **options: Any) -> "subprocess.Popen[str]":
         """Run a command beside the test."""
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         environment = {**self.environment, **options.pop("env", {})}
-        process = subprocess.Popen(
-            [VERDEX, *map(str, arguments)], env=environment, stdin=subprocess.DEVNULL, text=True, **options
-        )
+        process = subprocess.Popen([VERDEX, *map(str, arguments)], env=environment, text=True, **options)
         beside.append(process)
         return process
 

@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "files": ("jobs", "Show what became of each file: of a JOB, or of the newest job of the repository at PATH."),
     "index": ("index", "Index the repository at PATH and wait for the end."),
     "jobs": ("jobs", "List jobs, the newest first."),
+    "mcp": ("mcp", "Serve coding agents by MCP, the Model Context Protocol."),
     "project": ("projects", "Create, list and drop projects: isolated workspaces with a database each."),
     "search": ("search", "Search what was indexed: QUERY is a question, names, the text of an error, or a path."),
     "status": ("jobs", "Show one job as it is now; the exit code says how it ended."),

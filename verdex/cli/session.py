@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import click
@@ -51,6 +52,17 @@ def _reach(endpoints: Endpoints) -> None:
     os.environ.update(reached)
 
 
+@contextmanager
+def telemetry(settings: Settings, *, level: str = "CRITICAL") -> Iterator[None]:
+    """Log what is at least of `level` to stderr, and keep the spans of this process."""
+    set_up_logging(json=False, level=level)
+    tracing = set_up_tracing("verdex", settings.traces_directory, runs_workflows=False)
+    try:
+        yield
+    finally:
+        tracing.flush()
+
+
 class Session:
     """The stack that this command works with."""
 
@@ -85,12 +97,8 @@ class Session:
 
     def run(self, work: Callable[[Verdex], Awaitable[Result]]) -> Result:
         """Do `work` with a connection to the stack."""
-        set_up_logging(json=False, level="CRITICAL")
-        tracing = set_up_tracing("verdex", self.settings.traces_directory, runs_workflows=False)
-        try:
+        with telemetry(self.settings):
             return asyncio.run(self._connected(work))
-        finally:
-            tracing.flush()
 
     async def _connected(self, work: Callable[[Verdex], Awaitable[Result]]) -> Result:
         asyncio.get_running_loop().call_later(SHORT_SECONDS, gc.enable)
