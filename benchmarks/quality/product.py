@@ -1,12 +1,12 @@
 """verdex on a stack that is up: a tree indexed into a project of its own, its chunks, and its answers."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.quality.baselines import Document, System
 from benchmarks.quality.metrics import DEPTH
 from benchmarks.quality.sets import Place
-from tests.chaos.stack import Stack
+from tests.chaos.stack import Ended, Stack
 from verdex.client import Verdex
 from verdex.errors import QueryInvalid
 from verdex.storage.published import published
@@ -19,12 +19,12 @@ async def create_project(running: Stack, project: str, embedder: str | None) -> 
     await verdex(running, "project", "create", project, *(["--embedder", embedder] if embedder else []))
 
 
-async def index(running: Stack, root: Path, project: str) -> None:
-    """Index a tree, all of it."""
-    await verdex(running, "index", root, "--project", project)
+async def index(running: Stack, root: Path, project: str) -> dict[str, Any]:
+    """Index a tree, all of it; the job."""
+    return dict((await verdex(running, "index", root, "--project", project, "--json")).json)
 
 
-async def verdex(running: Stack, *arguments: object) -> None:
+async def verdex(running: Stack, *arguments: object) -> Ended:
     """Run the command.
 
     Raises:
@@ -33,6 +33,7 @@ async def verdex(running: Stack, *arguments: object) -> None:
     ended = await running.run(*arguments, seconds=DEADLINE_SECONDS)
     if ended.code:
         raise RuntimeError(f"verdex {' '.join(map(str, arguments))} ended with {ended.code}: {ended.err}{ended.out}")
+    return ended
 
 
 async def stored_chunks(api: Verdex, project: str, root: str) -> list[Document]:
