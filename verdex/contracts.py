@@ -1,12 +1,23 @@
 """What starters, workers and readers of jobs share: names, ids, inputs and results."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from verdex.errors import EmbedderInvalid
 
 INDEX_REPOSITORY: Final = "IndexRepository"
 RECONCILE_JOBS: Final = "ReconcileJobs"
@@ -16,11 +27,16 @@ DEFAULT_TASK_QUEUE: Final = "verdex"
 DEFAULT_PROJECT: Final = "default"
 UNKNOWN_ERROR: Final = "Unknown indexing error"
 BLOCKED_LIMIT_SECONDS: Final = 1800.0
+OLLAMA_URL: Final = "http://127.0.0.1:11434"
+MAX_DIMENSIONS: Final = 4_000
+"""Of a vector; PostgreSQL (pgvector) has no index for more."""
 
 JobStatus = Literal["pending", "running", "blocked", "completed", "failed", "cancelled"]
 ResultStatus = Literal["success", "partial", "failed"]
 Phase = Literal["preflight", "scan", "index", "publish"]
 Outcome = Literal["indexed", "skipped", "failed"]
+Provider = Literal["ollama", "openai", "model2vec"]
+"""How an embedder is spoken to: by Ollama's protocol, by OpenAI's (which many servers speak), or as a local model."""
 FailureKind = Literal["transient", "permanent", "bug", "lost"]
 """Whether what failed can pass by itself, cannot, is a fault of the program, or its worker never answered."""
 
@@ -81,6 +97,87 @@ class IndexRequest(Model):
     force_reindex: bool = False
     blocked_limit_seconds: float = Field(default=BLOCKED_LIMIT_SECONDS, ge=0)
     """How long a step may be held up by what can pass, before the job fails."""
+
+
+# Host, port and path only: what is stored with the project must hold no secret.
+_BASE_URL: Final = re.compile(
+    r"https?://(?:[\w.-]+|\[[\da-f:.]+\])(?::(\d{1,5}))?(?:/[\w.~%+,:@/-]*)?", re.ASCII | re.IGNORECASE
+)
+
+
+class EmbeddingModel(Model):
+    """What turns texts into vectors: a model, and who serves it."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # a URL that is refused may hold a password
+
+    provider: Provider
+    model: str = Field(min_length=1, max_length=2000)
+    """Its name at the provider; of model2vec, the absolute path of a directory where the worker runs."""
+    url: str | None = Field(default=None, validate_default=True)
+    """What the paths of the protocol are appended to, without a slash at the end; None for model2vec only."""
+
+    @field_validator("model", mode="after")
+    @classmethod
+    def _named(cls, model: str, info: ValidationInfo) -> str:
+        if not model.isprintable() or model != model.strip():
+            raise ValueError("it should be printable text, without spaces around it")
+        if info.data.get("provider") == "model2vec" and not model.startswith("/"):
+            raise ValueError("it should be the absolute path of a directory where the worker runs")
+        return model
+
+    @field_validator("url", mode="after")
+    @classmethod
+    def _served(cls, url: str | None, info: ValidationInfo) -> str | None:
+        match info.data.get("provider"), url:
+            case "model2vec", str():
+                raise ValueError("model2vec has none, as its model is a directory")
+            case "openai", None:
+                raise ValueError("openai needs one, such as https://api.openai.com/v1")
+            case "ollama", None:
+                return OLLAMA_URL
+        return None if url is None else _base_url(url)
+
+    def with_dimensions(self, dimensions: int) -> "Embedder":
+        """The embedder of a project, whose vectors have `dimensions` numbers."""
+        return Embedder(provider=self.provider, model=self.model, url=self.url, dimensions=dimensions)
+
+    def __str__(self) -> str:
+        """For messages: `ollama:nomic-embed-text at http://127.0.0.1:11434`."""
+        return f"{self.provider}:{self.model}" + (f" at {self.url}" if self.url else "")
+
+
+class Embedder(EmbeddingModel):
+    """What the vectors of a project are made with; stored with the project, which is bound to their dimensions."""
+
+    dimensions: int = Field(ge=1, le=MAX_DIMENSIONS)
+
+
+def embedding_model(text: str, url: str | None = None) -> EmbeddingModel:
+    """The model that a person means by `provider:model`, served at `url`.
+
+    >>> str(embedding_model("ollama:nomic-embed-text"))
+    'ollama:nomic-embed-text at http://127.0.0.1:11434'
+
+    Raises:
+        EmbedderInvalid: one line that says what is wrong, without the URL.
+    """
+    provider, _, model = text.partition(":")
+    try:
+        return EmbeddingModel.model_validate({"provider": provider, "model": model, "url": url})
+    except ValidationError as error:
+        wrong = "; ".join(f"{details['loc'][0]}: {details['msg']}" for details in error.errors(include_url=False))
+        wrong = wrong.replace("Value error, ", "")
+        raise EmbedderInvalid(f"{text!r} names no embedder, as ollama:nomic-embed-text does: {wrong}") from None
+
+
+def _base_url(url: str) -> str:
+    found = _BASE_URL.fullmatch(url)
+    if found is None or not 0 < int(found[1] or 1) < 65536:
+        raise ValueError(
+            f"it should look like {OLLAMA_URL}, without user, password and query "
+            "(a key belongs into VERDEX_EMBEDDER_API_KEY)"
+        )
+    return url.rstrip("/")
 
 
 class Started(NamedTuple):

@@ -4,6 +4,7 @@ VerdexError
 ├── TransientError            can pass by itself: the step is tried again and the job says `blocked`
 │   ├── DatabaseUnavailable
 │   │   └── SchemaMissing
+│   ├── EmbedderUnavailable
 │   └── TemporalUnavailable
 └── PermanentError            trying again cannot help: the job fails with this message
     ├── SettingsError
@@ -15,6 +16,9 @@ VerdexError
     ├── JobNotFound, JobConflict, JobReset
     ├── JobFailed, JobCancelled    how a job ended that was waited for; `job` has the rest
     ├── QueryInvalid, NotIndexed
+    ├── EmbedderInvalid, EmbedderMismatch
+    ├── EmbedderRefused
+    │   └── VectorUnusable
     └── StackError
         └── StackDown
 """
@@ -47,6 +51,10 @@ class SchemaMissing(DatabaseUnavailable):
 
 class ParserUnavailable(TransientError):
     """The processes of a worker that parse cannot be started."""
+
+
+class EmbedderUnavailable(TransientError):
+    """The embedder does not answer, is overloaded, or has trouble of its own."""
 
 
 class TemporalUnavailable(TransientError):
@@ -152,6 +160,34 @@ class QueryInvalid(PermanentError):
 
 class NotIndexed(PermanentError):
     """There is nothing to search: no job has published an index of what is to be searched."""
+
+
+class EmbedderInvalid(PermanentError):
+    """What was given names no embedder."""
+
+
+class EmbedderRefused(PermanentError):
+    """The embedder refuses what was asked, lacks the model, or answers something other than a vector for each text."""
+
+
+class VectorUnusable(EmbedderRefused):
+    """The vector of one text has no direction, so nothing can be near to it: it is zero, or not finite."""
+
+    def __init__(self, embedder: str, position: int, reason: str) -> None:
+        """`position` is that of the text among those that were to be embedded, from 0."""
+        super().__init__(f"embedder {embedder}: the vector of text {position + 1} is {reason}")
+        self.position = position
+
+
+class EmbedderMismatch(PermanentError):
+    """The vectors have other dimensions than those of the project."""
+
+    def __init__(self, embedder: str, found: int, expected: int) -> None:
+        """`expected` is what the project was set up for."""
+        super().__init__(
+            f"embedder {embedder} gives vectors of {found} dimensions, and the project was set up for {expected}: "
+            "bring back the model of that time, or give the project its embedder anew"
+        )
 
 
 class StackError(PermanentError):
