@@ -26,6 +26,8 @@ def test_without_any_variable_every_setting_has_a_default():
         ("VERDEX_BLOCKED_LIMIT_SECONDS", "inf", "less than or equal to 2592000"),
         ("VERDEX_RETENTION_DAYS", "-1", "greater than or equal to 0"),
         ("VERDEX_PROCESSES", "none", "valid integer"),
+        ("VERDEX_EMBEDDER_API_KEY", "two words", "printable ascii without spaces"),
+        ("VERDEX_EMBEDDER_API_KEY", "schlüssel", "printable ascii without spaces"),
         ("VERDEX_METRICS_ADDRESS", "localhost:9464", "should look like 127.0.0.1:9464"),
         ("VERDEX_METRICS_ADDRESS", ":9464", "should look like 127.0.0.1:9464"),
         ("VERDEX_METRICS_ADDRESS", "127.0.0.1:0", "should look like 127.0.0.1:9464"),
@@ -75,6 +77,18 @@ def test_a_password_is_never_shown(monkeypatch):
     settings = Settings.load()
     assert "hunter2" not in repr(settings)
     assert settings.database_dsn == "postgresql://somebody:hunter2@db/x"
+
+
+def test_a_key_is_never_shown(monkeypatch):
+    monkeypatch.setenv("VERDEX_EMBEDDER_API_KEY", "sk-hunter2\n")
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+    assert "hunter2" not in str(refused.value)
+    monkeypatch.setenv("VERDEX_EMBEDDER_API_KEY", "sk-hunter2")
+    settings = Settings.load()
+    assert "hunter2" not in repr(settings)
+    assert settings.embedder_api_key is not None
+    assert settings.embedder_api_key.get_secret_value() == "sk-hunter2"
 
 
 def test_where_the_registry_is_needed_its_absence_says_what_to_set():

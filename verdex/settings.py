@@ -20,6 +20,7 @@ MIB = 1024 * 1024
 LONGEST_BLOCKED_LIMIT_SECONDS = 30 * 24 * 3600
 """Of a job that was held up for longer, the history would become long."""
 _LINK = re.compile(r"https?://[!-~]+")
+_WORD = re.compile(r"[!-~]+")
 
 
 def _upper(value: object) -> object:
@@ -48,6 +49,8 @@ class Settings(BaseSettings):
     """How long jobs that have ended are kept, with what only they need; the newest ones of a repository stay."""
     processes: int = Field(default_factory=lambda: os.cpu_count() or 1, gt=0)
     """Processes that parse, in each worker, which takes two shards of large jobs for each of them."""
+    embedder_api_key: SecretStr | None = None
+    """Sent to embedders that speak OpenAI's protocol, and to no others."""
     metrics_address: str | None = None
     """Where a worker serves metrics for Prometheus; none: nowhere."""
     ui_url: str | None = None
@@ -67,6 +70,13 @@ class Settings(BaseSettings):
         if url is not None and not _is_postgresql(url.get_secret_value()):
             raise ValueError("it should look like postgresql://user:password@host:5432/database")
         return url
+
+    @field_validator("embedder_api_key", mode="after")
+    @classmethod
+    def _fits_in_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not _WORD.fullmatch(key.get_secret_value()):
+            raise ValueError("it should be printable ASCII without spaces")
+        return key
 
     @field_validator("metrics_address", mode="after")
     @classmethod
@@ -162,5 +172,6 @@ def _resolved(path: Path) -> Path:
 
 def _explain(details: ErrorDetails) -> str:
     name = "VERDEX_" + "_".join(str(part) for part in details["loc"][:1]).upper()
-    given = "is wrong" if name.endswith("_URL") else f"is {details['input']!r}"  # a URL may hold a password
+    secret = name.endswith(("_URL", "_KEY"))  # a URL may hold a password
+    given = "is wrong" if secret else f"is {details['input']!r}"
     return f"{name} {given}: {details['msg'].removeprefix('Value error, ').lower()}"

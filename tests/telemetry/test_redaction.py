@@ -86,6 +86,7 @@ def test_of_two_secrets_the_longer_goes_first():
         ("VERDEX_DATABASE_URL", f"postgresql://db/x?user=ann&password={quote_plus(NASTY)}"),
         ("PGPASSWORD", NASTY),
         ("TEMPORAL_API_KEY", NASTY),
+        ("VERDEX_EMBEDDER_API_KEY", NASTY),
         ("GITHUB_TOKEN", NASTY),
         ("HTTPS_PROXY", f"http://{quote(NASTY, safe='')}@proxy:3128"),
         ("OTEL_EXPORTER_OTLP_HEADERS", f"x-scope=one,x-key={quote(NASTY.replace(' ', ''), safe='')}"),
