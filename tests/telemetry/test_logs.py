@@ -161,6 +161,12 @@ def test_records_below_the_level_are_not_logged(lines: Lines) -> None:
     assert [line["message"] for line in lines.json()] == ["loud"]
 
 
+def test_requests_over_http_are_no_lines_unless_something_is_wrong(json_lines: Lines) -> None:
+    for level in (logging.INFO, logging.WARNING):
+        logging.getLogger("httpx2").log(level, "of level %s", level)
+    assert [line["message"] for line in json_lines.json()] == ["of level 30"]
+
+
 def test_an_unknown_level_is_refused(lines: Lines) -> None:
     with pytest.raises(ValueError, match="LOUD"):
         set_up_logging(json=True, level="loud", stream=lines.stream)

@@ -54,6 +54,8 @@ def set_up_logging(
     logging.captureWarnings(capture=True)
     # Temporal closes the coroutine of a workflow that leaves its cache from elsewhere; OpenTelemetry complains of it.
     logging.getLogger("opentelemetry.context").setLevel(logging.CRITICAL)
+    # It has a line for each request, of which an embedder is asked thousands for a job.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 @contextmanager
