@@ -13,10 +13,10 @@ from verdex.contracts import (
     IndexRequest,
     IndexResult,
     JobState,
-    embedding_model,
     index_workflow_id,
     plain,
 )
+from verdex.embedding import embedding_model
 from verdex.errors import EmbedderInvalid
 
 TEMPORAL_ID_CHARACTERS = 255

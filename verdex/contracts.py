@@ -12,12 +12,9 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
-
-from verdex.errors import EmbedderInvalid
 
 INDEX_REPOSITORY: Final = "IndexRepository"
 RECONCILE_JOBS: Final = "ReconcileJobs"
@@ -150,24 +147,6 @@ class Embedder(EmbeddingModel):
     """What the vectors of a project are made with; stored with the project, which is bound to their dimensions."""
 
     dimensions: int = Field(ge=1, le=MAX_DIMENSIONS)
-
-
-def embedding_model(text: str, url: str | None = None) -> EmbeddingModel:
-    """The model that a person means by `provider:model`, served at `url`.
-
-    >>> str(embedding_model("ollama:nomic-embed-text"))
-    'ollama:nomic-embed-text at http://127.0.0.1:11434'
-
-    Raises:
-        EmbedderInvalid: one line that says what is wrong, without the URL.
-    """
-    provider, _, model = text.partition(":")
-    try:
-        return EmbeddingModel.model_validate({"provider": provider, "model": model, "url": url})
-    except ValidationError as error:
-        wrong = "; ".join(f"{details['loc'][0]}: {details['msg']}" for details in error.errors(include_url=False))
-        wrong = wrong.replace("Value error, ", "")
-        raise EmbedderInvalid(f"{text!r} names no embedder, as ollama:nomic-embed-text does: {wrong}") from None
 
 
 def _base_url(url: str) -> str:
