@@ -8,11 +8,11 @@ from verdex.search.query import Query, Term
 from verdex.storage.searching import FoundChunk
 from verdex.terms import count, impact, name_of, terms
 
-IN_PATH: Final = 0.1
+IN_PATH: Final = 0.15
 """What a term adds that is in the path of the file."""
 SAME_NAME: Final = 0.5
 """What is added, as a part of what all terms tell, where the query is the name of what the chunk defines."""
-IN_NAME: Final = 0.15
+IN_NAME: Final = 0.05
 """At most, by the part of the name that the query has."""
 LITERAL: Final = 0.25
 """What is added, as such a part, where the query of several words stands in the chunk as it is written."""
@@ -20,7 +20,7 @@ NAMED_FILE: Final = 0.5
 """As such a part: the query names the file."""
 OUTSIDE: Final = 0.8
 """What a chunk outside of definitions is worth beside one that is a definition,"""
-TEST: Final = 0.7
+TEST: Final = 0.75
 """and a test beside what it tests, unless tests are asked for."""
 
 MOST: Final = 1 + IN_PATH + SAME_NAME + IN_NAME + LITERAL + NAMED_FILE
