@@ -6,7 +6,8 @@ itself, which `parse_http_body` has too. All are in lower case and without the e
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import lru_cache
 from itertools import chain
 from typing import Final
 
@@ -29,41 +30,51 @@ FIRMNESS: Final = (0.4, 0.6)
 WEAK, FIRM, STRONG, NAMED = range(4)
 """How much a chunk is about a term; `NAMED`: it defines what is called so."""
 
+LARGE: Final = 1_000_000
+"""Characters of a text from which on its words are found as they are written only, and numbers are not: hardly anybody
+writes so much, and registers, tables and other data have millions of words of which none comes again."""
+
+_BETWEEN_WORDS: Final = bytes(
+    code if code >= 128 or chr(code).isalnum() or chr(code) == "_" else ord(" ") for code in range(256)
+)
 _WORD: Final = re.compile(r"\w+")
-_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
+_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PART_OF_ANY_SCRIPT: Final = re.compile(r"[^\W\d_]+|\d+")
 _MAX_REMEMBERED: Final = 200_000
 
 
-class _Memory(dict[str, tuple[str, ...]]):
+class _Memory(dict[bytes, tuple[str, ...]]):
     """The terms of words: the same ones come again and again."""
 
-    def __missing__(self, word: str) -> tuple[str, ...]:
+    def __init__(self, terms_of: Callable[[str], tuple[str, ...]]) -> None:
+        super().__init__()
+        self._terms_of = terms_of
+
+    def __missing__(self, found: bytes) -> tuple[str, ...]:
+        """What was found between two signs of ASCII; in other scripts, more of them may be in it."""
         if len(self) >= _MAX_REMEMBERED:
             self.clear()
-        self[word] = found = _terms_of_word(word)
-        return found
-
-
-_terms_of: Final = _Memory()
-
-
-def words(text: str) -> Iterator[tuple[str, ...]]:
-    """The terms of each word, in order: those of its parts, and if it has several, the one of the whole.
-
-    >>> list(words("parse_files(HTTPServer)"))
-    [('pars', 'file', 'parsefil'), ('http', 'server', 'httpserver')]
-    """
-    return map(_terms_of.__getitem__, _WORD.findall(text))
+        words = [found.decode()] if found.isascii() else _WORD.findall(found.decode())
+        self[found] = terms = tuple(term for word in words for term in self._terms_of(word))
+        return terms
 
 
 def terms(text: str) -> list[str]:
-    """All terms of a text, as often as they stand in it."""
-    return list(chain.from_iterable(words(text)))
+    """All terms of a text, in order, as often as they stand in it: those of the parts of a word, then of the whole.
+
+    >>> terms("parse_files(HTTPServer, 0x1F)")
+    ['pars', 'file', 'parsefil', 'http', 'server', 'httpserver', '0x1f']
+    """
+    return _all(text, _by_parts)
 
 
-def count(content: str, symbol: str | None) -> tuple[Counter[str], int]:
+def _all(text: str, terms_of: _Memory) -> list[str]:
+    return list(chain.from_iterable(map(terms_of.__getitem__, text.encode().translate(_BETWEEN_WORDS).split())))
+
+
+def count(content: str, symbol: str | None, *, is_part_of_large: bool = False) -> tuple[Counter[str], int]:
     """How often each term stands in a chunk, those of its symbol more often, and how many its content has."""
-    found = terms(content[:MAX_TEXT])
+    found = _all(content[:MAX_TEXT], _as_written if is_part_of_large else _by_parts)
     counted = Counter(found)
     for term in set(terms(symbol)) if symbol else ():
         counted[term] += SYMBOL_COUNT
@@ -75,24 +86,24 @@ def impact(count: float, length: int) -> float:
     return count / (count + K1 * (1 - B + B * length / MEAN_TERMS))
 
 
-def weighed(content: str, symbol: str | None) -> dict[str, int]:
-    """Each term of a chunk, and how much the chunk is about it: `WEAK` to `NAMED`."""
-    counted, length = count(content, symbol)
-    named = set(terms(name_of(symbol))) if symbol else set[str]()
-    firm, strong = (_least(firmness, length) for firmness in FIRMNESS)
-    return {
-        term: NAMED if term in named else STRONG if times >= strong else FIRM if times >= firm else WEAK
-        for term, times in counted.items()
-    }
+def lexemes(content: str, symbol: str | None, *, is_part_of_large: bool = False) -> dict[str, int]:
+    """What the index of the database holds of a chunk: each term, with how much the chunk is about it (`WEAK` to
+    `NAMED`), and once more those that it is strongly about: with these alone, a search for what stands in very many
+    chunks reads few of them.
 
-
-def lexemes(content: str, symbol: str | None) -> dict[str, int]:
-    """What the index of the database holds of a chunk: its terms, and once more those that it is strongly about.
-
-    With these alone, a search for what stands in very many chunks reads few of them.
+    `is_part_of_large` says that the text which the chunk is of is `LARGE`.
     """
-    found = weighed(content, symbol)
-    return found | {emphasised(term): weight for term, weight in found.items() if weight >= STRONG}
+    counted, length = count(content, symbol, is_part_of_large=is_part_of_large)
+    firm, strong = (_least(firmness, length) for firmness in FIRMNESS)
+    found = dict.fromkeys(counted, WEAK)
+    for term, times in counted.items():
+        if times >= strong:
+            found[term] = found[emphasised(term)] = STRONG
+        elif times >= firm:
+            found[term] = FIRM
+    for term in terms(name_of(symbol)) if symbol else ():
+        found[term] = found[emphasised(term)] = NAMED
+    return found
 
 
 def emphasised(term: str) -> str:
@@ -114,11 +125,26 @@ def _least(firmness: float, length: int) -> float:
     return firmness / (1 - firmness) * K1 * (1 - B + B * length / MEAN_TERMS)
 
 
-def _terms_of_word(word: str) -> tuple[str, ...]:
-    parts = [_stem(part.lower()) for part in _PART.findall(word)]
-    if len(parts) > 1:
-        parts.append(_stem(word.replace("_", "").lower()))
-    return tuple(part[:MAX_TERM] for part in parts)
+def _parts_and_whole(word: str) -> tuple[str, ...]:
+    if word[0].isdecimal():
+        return _whole(word)
+    parts = (_PART if word.isascii() else _PART_OF_ANY_SCRIPT).findall(word)
+    return _whole(word) if len(parts) == 1 else (*map(_term_of_part, parts), *_whole(word))
+
+
+@lru_cache(maxsize=50_000)
+def _term_of_part(part: str) -> str:
+    return _stem(part.lower())[:MAX_TERM]
+
+
+def _whole(word: str) -> tuple[str, ...]:
+    """Nothing of underscores alone."""
+    whole = _stem(word.replace("_", "").lower())[:MAX_TERM]
+    return (whole,) if whole else ()
+
+
+def _whole_unless_number(word: str) -> tuple[str, ...]:
+    return () if word[0].isdecimal() else _whole(word)
 
 
 def _stem(word: str) -> str:
@@ -143,3 +169,7 @@ def _singular(word: str) -> str:
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     return word[:-2] if word.endswith(("ches", "shes", "xes", "sses", "zes")) else word[:-1]
+
+
+_by_parts: Final = _Memory(_parts_and_whole)
+_as_written: Final = _Memory(_whole_unless_number)

@@ -117,7 +117,7 @@ async def _run(executor: ProcessPoolExecutor, sources: Sequence[Source]) -> list
 
 
 def _chunk_all(sources: Sequence[Source]) -> _Chunked:
-    chunks = [encoded(chunk(source.content, source.language)) for source in sources]
+    chunks = [encoded(chunk(source.content, source.language), size=len(source.content)) for source in sources]
     return _Chunked(chunks, [_logged.get() for _ in range(_logged.qsize())])
 
 

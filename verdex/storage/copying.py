@@ -8,7 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from verdex.terms import lexemes
+from verdex.terms import LARGE, lexemes
 
 COLUMNS: Final = ("blob_id", "ordinal", "start_line", "end_line", "kind", "symbol", "content", "lexemes")
 
@@ -40,8 +40,9 @@ _LENGTH: Final = struct.Struct("!i")
 _POSITIONS: Final = [struct.pack("!xHH", 1, weight << 14 | 1) for weight in range(4)]
 
 
-def encoded(chunks: Iterable[ChunkRow]) -> list[EncodedChunk]:
-    """All chunks of a blob, in order."""
+def encoded(chunks: Iterable[ChunkRow], *, size: int = 0) -> list[EncodedChunk]:
+    """All chunks of a blob, in order; `size` is the number of its characters."""
+    is_large = size >= LARGE
     return [
         b"".join(
             (
@@ -49,7 +50,7 @@ def encoded(chunks: Iterable[ChunkRow]) -> list[EncodedChunk]:
                 _text(chunk.kind),
                 _NULL if chunk.symbol is None else _text(chunk.symbol),
                 _text(chunk.content),
-                _lexemes(lexemes(chunk.content, chunk.symbol)),
+                _lexemes(lexemes(chunk.content, chunk.symbol, is_part_of_large=is_large)),
             )
         )
         for ordinal, chunk in enumerate(chunks)

@@ -23,6 +23,8 @@ LOCK_TIMEOUT: Final = 10
 IDLE_TIMEOUT: Final = 60
 """Seconds until a transaction of a worker that fell silent, with its machine or the network, loses its locks."""
 POOL_SIZE: Final = 8
+PENDING_LEXEMES: Final = "64MB"
+"""Of chunks that were stored and are not merged into the index of lexemes yet: merging more at a time costs less."""
 WORK_MEMORY: Final = "64MB"
 """For a sort or a hash of one statement: those over the files of a large tree would go through temporary files."""
 
@@ -52,6 +54,7 @@ class Database:
                     "application_name": "verdex",
                     "jit": "off",
                     "work_mem": WORK_MEMORY,
+                    "gin_pending_list_limit": PENDING_LEXEMES,
                     "lock_timeout": f"{LOCK_TIMEOUT}s",
                     "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT}s",
                 },
