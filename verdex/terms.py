@@ -38,9 +38,11 @@ _BETWEEN_WORDS: Final = bytes(
     code if code >= 128 or chr(code).isalnum() or chr(code) == "_" else ord(" ") for code in range(256)
 )
 _WORD: Final = re.compile(r"\w+")
-_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PART: Final = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PART_OF_ANY_SCRIPT: Final = re.compile(r"[^\W\d_]+|\d+")
 _MAX_REMEMBERED: Final = 200_000
+_MAX_REMEMBERED_WORD: Final = 100
+"""Characters: of what is longer, such as data in base64, every one is different, and so many would fill the memory."""
 
 
 class _Memory(dict[bytes, tuple[str, ...]]):
@@ -52,10 +54,12 @@ class _Memory(dict[bytes, tuple[str, ...]]):
 
     def __missing__(self, found: bytes) -> tuple[str, ...]:
         """What was found between two signs of ASCII; in other scripts, more of them may be in it."""
-        if len(self) >= _MAX_REMEMBERED:
-            self.clear()
         words = [found.decode()] if found.isascii() else _WORD.findall(found.decode())
-        self[found] = terms = tuple(term for word in words for term in self._terms_of(word))
+        terms = tuple(term for word in words for term in self._terms_of(word))
+        if len(found) <= _MAX_REMEMBERED_WORD:
+            if len(self) >= _MAX_REMEMBERED:
+                self.clear()
+            self[found] = terms
         return terms
 
 
@@ -69,7 +73,9 @@ def terms(text: str) -> list[str]:
 
 
 def _all(text: str, terms_of: _Memory) -> list[str]:
-    return list(chain.from_iterable(map(terms_of.__getitem__, text.encode().translate(_BETWEEN_WORDS).split())))
+    return list(
+        chain.from_iterable(map(terms_of.__getitem__, text.encode(errors="replace").translate(_BETWEEN_WORDS).split()))
+    )
 
 
 def count(content: str, symbol: str | None, *, is_part_of_large: bool = False) -> tuple[Counter[str], int]:
