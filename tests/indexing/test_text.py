@@ -4,7 +4,9 @@ import codecs
 
 import pytest
 
+from verdex.indexing.chunking import chunk
 from verdex.indexing.text import NotText, Text, decode
+from verdex.terms import MAX_TEXT, count, terms
 
 
 @pytest.mark.parametrize("content", [b"a = 1\n", "größer\r\n".encode(), b"\x0ca\x1bb", "\ud7ff\ue000😀".encode()])
@@ -50,3 +52,41 @@ def test_a_byte_order_mark_that_lies_leaves_nothing_to_index_and_says_where():
 def test_bytes_that_are_not_utf_8_become_replacement_characters_and_are_noted():
     found = decode("print('ä')\n".encode("latin-1"))
     assert found == Text("print('\ufffd')\n", "not valid UTF-8 (first at byte 7): such bytes are indexed as U+FFFD")
+
+
+@pytest.mark.parametrize(
+    ("lines", "note"),
+    [
+        (["x " * 60_000], "line 1 too long: only the first 100,000 characters are searched"),
+        (
+            ["a", "y" * 100_001, "z" * 200_000],
+            "line 2 and 1 more too long: only the first 100,000 characters are searched",
+        ),
+        (["y" * 100_000], None),
+        (["a = 1"] * 100_000, None),
+    ],
+)
+def test_a_line_of_which_not_all_is_searched_is_noted(lines: list[str], note: str | None):
+    text = "\n".join(lines)
+    assert decode(text.encode()) == Text(text, note)
+    assert decode(codecs.BOM_UTF16_LE + text.encode("utf-16-le")) == Text(text, note)
+
+
+def test_all_that_is_to_be_noted_of_a_file_is():
+    found = decode(b"\xff" + b"x" * MAX_TEXT)
+    assert isinstance(found, Text)
+    assert str(found.note).split("; ") == [
+        "not valid UTF-8 (first at byte 0): such bytes are indexed as U+FFFD",
+        "line 1 too long: only the first 100,000 characters are searched",
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines", [["word " * 30_000], ["word " * 300] * 200, ["word " * 19_999, "a", "word " * 20_001]]
+)
+def test_a_text_without_such_a_note_is_searched_whole(lines: list[str]):
+    content = "\n".join(lines)
+    counted = sum(count(one.content, None)[1] for one in chunk(content, None))
+    found = decode(content.encode())
+    assert isinstance(found, Text)
+    assert (counted == len(terms(content))) == (found.note is None)

@@ -15,6 +15,7 @@ from worker import working
 OUTCOMES = {
     "plain.py": ("indexed", None),
     "latin.py": ("indexed", "not valid UTF-8 (first at byte 3): such bytes are indexed as U+FFFD"),
+    "minified.js": ("indexed", "line 1 too long: only the first 100,000 characters are searched"),
     "wide.txt": ("indexed", None),
     "line\nbreak.py": ("indexed", None),
     r"byte\xff.py": ("indexed", None),
@@ -54,6 +55,7 @@ def museum(tmp_path: Path) -> Path:
         (root / name).write_bytes(code)
     Path(os.fsdecode(bytes(root) + b"/byte\xff.py")).write_bytes(code)
     (root / "latin.py").write_bytes(b"# \n\xe4 = 1\n")
+    (root / "minified.js").write_bytes(b"f('\\'+x);" * 1_000_000)
     (root / "wide.txt").write_bytes("some words\n".encode("utf-16"))
     (root / "package-lock.json").write_bytes(b'{"lockfileVersion": 3}\n')
     (root / "nul.py").write_bytes(code + b"\0")
@@ -82,14 +84,14 @@ async def test_each_kind_of_file_has_its_outcome_and_none_stops_the_job(verdex, 
     job = await finished((await verdex.index(museum)).job_id)
     assert await outcomes(verdex, job) == OUTCOMES
     assert (job.status, job.result_status) == ("completed", "success")
-    assert (job.files_total, job.files_indexed, job.files_skipped) == (len(OUTCOMES), 8, 11)
+    assert (job.files_total, job.files_indexed, job.files_skipped) == (len(OUTCOMES), 9, 11)
 
 
 async def test_a_second_run_over_each_kind_of_file_finds_nothing_changed(verdex, worker, museum, finished):
     await finished((await verdex.index(museum)).job_id)
     job = await finished((await verdex.index(museum)).job_id)
     assert await outcomes(verdex, job) == OUTCOMES
-    assert (job.files_unchanged, job.chunks_created) == (8, 0)
+    assert (job.files_unchanged, job.chunks_created) == (9, 0)
 
 
 async def test_what_happens_to_a_file_between_scan_and_reading_is_its_outcome(

@@ -1,7 +1,10 @@
 """From the bytes of a file to the text that is indexed, or the reason why there is none."""
 
 import codecs
+from collections.abc import Iterator
 from typing import Final, NamedTuple
+
+from verdex.terms import MAX_TEXT
 
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -13,7 +16,7 @@ _BOMS: Final = (
 
 
 class Text(NamedTuple):
-    """What can be indexed of a file; `note` says what was lost on the way."""
+    """What can be indexed of a file; `note` says what was lost on the way, or is not searched."""
 
     content: str
     note: str | None = None
@@ -39,10 +42,10 @@ def decode(content: bytes) -> Text | NotText:
     if b"\0" in content:
         return NotText("binary")
     try:
-        return Text(content.decode())
+        return _noted(content.decode())
     except UnicodeDecodeError as error:
         note = f"not valid UTF-8 (first at byte {error.start}): such bytes are indexed as U+FFFD"
-        return Text(content.decode(errors="replace"), note)
+        return _noted(content.decode(errors="replace"), note)
 
 
 def _decode_marked(content: bytes, encoding: str) -> Text | NotText:
@@ -52,4 +55,17 @@ def _decode_marked(content: bytes, encoding: str) -> Text | NotText:
         return NotText(f"undecodable: marked as {encoding}, but {error.reason} at byte {error.start}")
     if "\0" in text:
         return NotText("binary")
-    return Text(text) if text.strip() else NotText("empty")
+    return _noted(text) if text.strip() else NotText("empty")
+
+
+def _noted(text: str, *notes: str) -> Text:
+    return Text(text, "; ".join([*notes, *_not_searched(text)]) or None)
+
+
+def _not_searched(text: str) -> Iterator[str]:
+    """Only a line that is a chunk by itself can be longer than what is searched of one."""
+    if len(text) <= MAX_TEXT:
+        return
+    if long := [number for number, line in enumerate(text.split("\n"), start=1) if len(line) > MAX_TEXT]:
+        more = f" and {len(long) - 1:,} more" if len(long) > 1 else ""
+        yield f"line {long[0]:,}{more} too long: only the first {MAX_TEXT:,} characters are searched"
