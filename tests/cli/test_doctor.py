@@ -77,7 +77,7 @@ async def test_services_that_are_well_tell_versions_pollers_migrations_and_clock
     assert findings["PostgreSQL"].found.startswith("18")
     assert findings["Temporal"].found.startswith("1.")
     assert findings["workers"].found.startswith(f'1 polled "{settings.task_queue}" in the last 75 s: ')
-    assert findings["projects"].found == "1, all with schema version 1"
+    assert findings["projects"].found == f"1, all with schema version {newest('project')}"
     assert findings["clock of Temporal"].found == findings["clock of PostgreSQL"].found == "as that of this machine"
 
 
@@ -87,7 +87,7 @@ async def test_a_project_that_is_behind_newer_or_without_its_database_is_named(e
         async with server.database(project.database_name).connection() as connection:
             await connection.execute(statement)
     warning = (await found(environment, settings))["projects"]
-    assert (warning.ok, warning.found) == (True, "behind: schema version 0 of 1")
+    assert (warning.ok, warning.found) == (True, f"behind: schema version 0 of {newest('project')}")
     async with server.database("cb_proj_behind").connection() as connection:
         await connection.execute("INSERT INTO schema_migrations (version, name) VALUES (99, 'newer')")
     lost = await Projects(server).create("lost")
@@ -96,7 +96,7 @@ async def test_a_project_that_is_behind_newer_or_without_its_database_is_named(e
         await connection.execute(f"DROP DATABASE {lost.database_name} WITH (FORCE)")
     wrong = (await found(environment, settings))["projects"]
     assert not wrong.ok
-    assert "behind: schema version 99 of 1" in wrong.found
+    assert f"behind: schema version 99 of {newest('project')}" in wrong.found
     assert 'lost: PostgreSQL: database "cb_proj_lost" does not exist' in wrong.found
 
 

@@ -141,5 +141,6 @@ async def test_chunks_are_stored_as_they_were_made(tree: Tree):
     ]
     ids = await store(tree, manifest, {key: made})
     async with tree.database.connection() as connection:
-        rows = await connection.fetch("SELECT * FROM chunks WHERE blob_id = $1 ORDER BY ordinal", ids[key])
-    assert [tuple(row) for row in rows] == [(ids[key], number, *chunk) for number, chunk in enumerate(made)]
+        query = f"SELECT ordinal, {', '.join(Chunk._fields)} FROM chunks WHERE blob_id = $1 ORDER BY ordinal"
+        rows = await connection.fetch(query, ids[key])
+    assert [tuple(row) for row in rows] == [(number, *chunk) for number, chunk in enumerate(made)]
