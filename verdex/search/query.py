@@ -28,6 +28,8 @@ _FUNCTION_WORDS: Final = frozenset(_ENGLISH.split())
 """They tell nothing about code; where a query has no others, they count."""
 _PATH: Final = re.compile(r"[\w.@+-]*(?:/[\w.@+-]+)+/?|[\w@+-]+\.[A-Za-z]\w{0,9}")
 
+_RELATIVE: Final = re.compile(r"^(?:\.{0,2}/)+")
+
 
 class Term(NamedTuple):
     """A term of a query: what it tells (its inverse document frequency), and the lexeme by which it finds chunks."""
@@ -56,7 +58,7 @@ def read(text: str) -> Query:
     found = list(dict.fromkeys(terms(" ".join(words)) or terms(text)))
     if not found:
         raise QueryInvalid("there is no word to look for in the query: write words, names or an error message")
-    return Query(text, found, [path.strip("/") for path in _PATH.findall(text)])
+    return Query(text, found, [_RELATIVE.sub("", path).strip("/") for path in _PATH.findall(text)])
 
 
 def told(query: Query, frequencies: Frequencies) -> list[Term]:
@@ -76,7 +78,7 @@ def _idf(frequency: float, chunks: float) -> float:
 def tsqueries(found: Sequence[Term]) -> Iterator[str]:
     """What to ask the index for, in turn, until enough is found: each finds what the one before does, and more.
 
-    At last, also what has the common terms without being strongly about them.
+    At last, but for this, also what has the common terms without being strongly about them.
     """
     deciding = found[:DECIDING]
     whole = sum(term.idf for term in deciding)
@@ -86,6 +88,11 @@ def tsqueries(found: Sequence[Term]) -> Iterator[str]:
     yield from filter(None, asked)
     if plain != weights:
         yield from filter(None, dict.fromkeys(_with_share(plain, share) for share in SHARES[:2]))
+
+
+def anything(found: Sequence[Term]) -> str:
+    """What to ask for where nothing was found by that: the terms that decide may stand only where nobody searches."""
+    return " | ".join(f"'{term.lexeme}'" for term in found)
 
 
 def _with_share(weights: Sequence[tuple[str, float]], share: float) -> str | None:

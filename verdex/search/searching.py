@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from verdex.search.query import Query, Term, read, told, tsqueries
+from verdex.search.query import Term, anything, read, told, tsqueries
 from verdex.search.ranking import Ranked, Ranking
 from verdex.storage.searching import ChunkKey, Filter, SearchedIndex
 
@@ -11,8 +11,10 @@ ENOUGH: Final = 300
 """Chunks that match a query of the index so well that none is asked for which match less."""
 RANKED: Final = 100
 """Candidates whose content is read, and that are ranked: at most so many can be paged through."""
+NAMED_PATHS: Final = 10
+"""Paths in a query that are looked for,"""
 NAMED_FILES: Final = 20
-"""Of files whose path the query names."""
+"""and files that are found by these."""
 
 
 async def find(index: SearchedIndex, text: str, accepted: Filter) -> list[Ranked]:
@@ -24,9 +26,10 @@ async def find(index: SearchedIndex, text: str, accepted: Filter) -> list[Ranked
     """
     query = read(text)
     known = told(query, await index.frequencies(query.terms))
+    endings = query.paths[:NAMED_PATHS]
     keys = await _candidates(index, known, accepted)
-    keys += await _of_named_files(index, query, accepted)
-    return Ranking(query, known).ranked(await index.chunks(list(dict.fromkeys(keys)), accepted))
+    keys += await index.chunks_of_files(endings, accepted, NAMED_FILES) if endings else []
+    return Ranking(query, known).ranked(await index.chunks(list(dict.fromkeys(keys)), accepted, endings))
 
 
 async def _candidates(index: SearchedIndex, known: Sequence[Term], accepted: Filter) -> list[ChunkKey]:
@@ -38,16 +41,5 @@ async def _candidates(index: SearchedIndex, known: Sequence[Term], accepted: Fil
         found |= await index.candidates(tsquery, weights, accepted, ENOUGH)
         if len(found) >= ENOUGH:
             break
+    found = found or await index.candidates(anything(known), weights, accepted, ENOUGH)
     return sorted(found, key=lambda key: (-found[key], key))[:RANKED]
-
-
-async def _of_named_files(index: SearchedIndex, query: Query, accepted: Filter) -> list[ChunkKey]:
-    found: list[ChunkKey] = []
-    for path in query.paths:
-        found += await index.chunks_of_paths(_path_expression(path), accepted, NAMED_FILES)
-    return found
-
-
-def _path_expression(path: str) -> str:
-    """A regular expression for the paths that end so; it is made of letters and a few signs."""
-    return "(?:^|/)" + "".join(one if one.isalnum() or one in "/_" else f"[{one}]" for one in path) + "$"

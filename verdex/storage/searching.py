@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from verdex.storage.database import Connection, Database
 from verdex.storage.migrations import version
 from verdex.storage.statements import statement
+from verdex.terms import MAX_TEXT
 
 SEARCHABLE_SCHEMA: Final = 2
 """Older versions stored no lexemes."""
@@ -18,6 +19,8 @@ COUNTED: Final = 300
 """Chunks that are counted to find out how rare a term is, where PostgreSQL's statistics do not know it as common."""
 FOUND: Final = 1_000
 """Chunks that a query may find, and that are ranked."""
+COPIES: Final = 20
+"""Files that are told of those that hold the same chunk."""
 WEIGHTS: Final = (0.27, 0.5, 0.68, 0.85)
 """The impact that stands for each of the weights of `verdex.terms`, from weak to named."""
 
@@ -30,6 +33,8 @@ class SearchedManifest(NamedTuple):
     job_id: str
     pipeline_version: int
     files_indexed: int
+    partial: str | None = None
+    """Which files are missing from it, where that are some."""
 
 
 class Filter(NamedTuple):
@@ -50,7 +55,7 @@ class ChunkKey(NamedTuple):
 
 
 class FoundChunk(NamedTuple):
-    """A chunk, and each file that holds it, as repository and path."""
+    """A chunk, and files that hold it, as repository and path: at most `COPIES`, those with the shortest paths."""
 
     key: ChunkKey
     start_line: int
@@ -58,6 +63,7 @@ class FoundChunk(NamedTuple):
     kind: str
     symbol: str | None
     content: str
+    """Of a longer line, the first `MAX_TEXT` characters."""
     language: str | None
     files: Sequence[tuple[str, str]]
 
@@ -97,15 +103,15 @@ class SearchedIndex:
         )
         return {ChunkKey(*row[:2]): row[2] for row in map(tuple, rows)}
 
-    async def chunks_of_paths(self, expression: str, accepted: Filter, limit: int) -> list[ChunkKey]:
-        """The first chunk of each file whose path matches a regular expression; case does not matter."""
-        rows = await self._connection.fetch(_OF_PATHS, expression, *accepted, limit)
+    async def chunks_of_files(self, endings: Sequence[str], accepted: Filter, limit: int) -> list[ChunkKey]:
+        """The first chunk of each file whose path ends so, in whole names; case does not matter."""
+        rows = await self._connection.fetch(_OF_FILES, endings, *accepted, FOUND, limit)
         return [ChunkKey(*row) for row in map(tuple, rows)]
 
-    async def chunks(self, keys: Sequence[ChunkKey], accepted: Filter) -> list[FoundChunk]:
-        """Chunks with all that is shown of them."""
+    async def chunks(self, keys: Sequence[ChunkKey], accepted: Filter, endings: Sequence[str] = ()) -> list[FoundChunk]:
+        """Chunks with all that is shown of them; of the files that hold one, those whose path ends so come first."""
         columns = list(zip(*keys, strict=True)) or [(), ()]
-        rows = await self._connection.fetch(_CHUNKS, *columns, *accepted[:3])
+        rows = await self._connection.fetch(_CHUNKS, *columns, *accepted[:3], endings, MAX_TEXT, COPIES)
         return [_chunk(*row) for row in map(tuple, rows)]
 
 
@@ -136,8 +142,8 @@ async def searched(database: Database) -> AsyncIterator[SearchedIndex | None]:
 async def prepare(database: Database) -> None:
     """Make ready for searches what was stored: merge what waits to be, and count anew which lexemes are common.
 
-    That is counted again when the chunks have become a fifth more since the last time; as PostgreSQL does by itself,
-    but not before a minute has passed.
+    That is counted again when a fifth of the chunks has changed since the last time; as PostgreSQL does by itself, but
+    not before a minute has passed.
     """
     async with database.connection() as connection:
         with statement(connection, "SELECT", "chunks"):
@@ -147,8 +153,11 @@ async def prepare(database: Database) -> None:
                 await connection.execute("ANALYZE chunks")
 
 
+# How large the table was is known at once, but may be what it was at the last VACUUM. That does not count lexemes, and
+# when PostgreSQL does it by itself, the number of changes is known as well.
 _HAS_GROWN: Final = """
 SELECT pg_relation_size(oid) > 1.2 * relpages * current_setting('block_size')::bigint
+    OR pg_stat_get_mod_since_analyze(oid) > 0.2 * reltuples
 FROM pg_class WHERE oid = 'chunks'::regclass
 """
 
@@ -161,7 +170,8 @@ def _quoted(lexeme: str) -> str:
 # With the values at hand, PostgreSQL knows how common a term is; without them it would guess, and keep to its guess.
 _PLANNED: Final = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off"
 _MANIFESTS: Final = """
-SELECT manifests.id, path, job_id::text, pipeline_version, (result->>'files_indexed')::bigint
+SELECT manifests.id, path, job_id::text, pipeline_version, (result->>'files_indexed')::bigint,
+       CASE result->>'status' WHEN 'partial' THEN result->'errors'->>0 END
 FROM repositories JOIN manifests ON manifests.id = repositories.manifest_id
 WHERE path = coalesce($1, path) ORDER BY path
 """
@@ -202,16 +212,28 @@ FROM (
 ) AS found
 ORDER BY rank DESC, blob_id, ordinal LIMIT $8
 """  # noqa: S608  (constants only)
-_OF_PATHS: Final = f"""
+# No character comes after chr(1114111).
+_ENDS: Final = "right('/' || lower(files.path), length(lower('/' || ending))) = lower('/' || ending)"
+_OF_FILES: Final = f"""
 SELECT blob_id, ordinal FROM (
-    SELECT DISTINCT blob_id, length(path) AS length FROM files
-    WHERE manifest_id = ANY ($2::bigint[]) AND path ~* $1 AND blob_id IS NOT NULL
-    ORDER BY length, blob_id LIMIT $6
-) AS named JOIN chunks USING (blob_id)
-WHERE ordinal = 0 AND {_ACCEPTED}
+    SELECT blob_id, min(length(path)) AS length
+    FROM (SELECT ending, left(reverse(lower('/' || ending)), 200) AS key FROM unnest($1::text[]) AS ending) AS named
+    CROSS JOIN LATERAL (
+        SELECT blob_id, path FROM files
+        WHERE manifest_id = ANY ($2::bigint[]) AND blob_id IS NOT NULL
+          AND left(reverse(lower('/' || path)), 200) COLLATE "C" BETWEEN key AND key || chr(1114111)
+          AND {_ENDS} AND ($3::text IS NULL OR path ~ $3)
+          AND ($4::text IS NULL OR $4 = (SELECT language FROM blobs WHERE blobs.id = files.blob_id))
+        LIMIT $6
+    ) AS found
+    GROUP BY blob_id ORDER BY length, blob_id LIMIT $7
+) AS file CROSS JOIN LATERAL (
+    SELECT ordinal FROM chunks WHERE chunks.blob_id = file.blob_id AND ($5::text IS NULL OR kind = $5)
+    ORDER BY ordinal LIMIT 1
+) AS first
 """  # noqa: S608  (constants only)
-_CHUNKS: Final = """
-SELECT chunks.blob_id, chunks.ordinal, start_line, end_line, kind, symbol, content, nullif(language, '') AS language,
+_CHUNKS: Final = f"""
+SELECT chunks.blob_id, chunks.ordinal, start_line, end_line, kind, symbol, left(content, $7), nullif(language, ''),
        repositories, paths
 FROM unnest($1::bigint[], $2::int[]) AS wanted (blob_id, ordinal)
 JOIN chunks USING (blob_id, ordinal) JOIN blobs ON blobs.id = chunks.blob_id CROSS JOIN LATERAL (
@@ -222,8 +244,10 @@ JOIN chunks USING (blob_id, ordinal) JOIN blobs ON blobs.id = chunks.blob_id CRO
         JOIN repositories ON repositories.manifest_id = files.manifest_id
         WHERE files.blob_id = chunks.blob_id AND files.manifest_id = ANY ($3::bigint[])
           AND ($4::text IS NULL OR files.path ~ $4) AND ($5::text IS NULL OR $5 = language)
-        LIMIT 20
+        ORDER BY EXISTS (SELECT FROM unnest($6::text[]) AS ending WHERE {_ENDS}) DESC,
+                 length(files.path), files.path, repositories.path
+        LIMIT $8
     ) AS holding
 ) AS held
 WHERE paths IS NOT NULL
-"""
+"""  # noqa: S608  (constants only)
