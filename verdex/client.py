@@ -31,7 +31,7 @@ from verdex.errors import (
     ProjectNameInvalid,
     QueryInvalid,
     RepositoryError,
-    TransientError,
+    VerdexError,
 )
 from verdex.presence import absent
 from verdex.settings import Settings
@@ -51,6 +51,9 @@ __all__ = ["JobHandle", "Verdex"]
 
 CLOSING_SECONDS: Final = 2.0
 """That the end of a job is held back until its workflow has closed too, so that Temporal says the same."""
+
+MAX_SHOWN: Final = 100
+"""Characters of what was given that stand in the message of an error."""
 
 
 class Verdex:
@@ -120,6 +123,9 @@ class Verdex:
         repository = Repository(request.project_id, request.repo_path)
         found = await absent(self._server, await claims(self._server.registry, [repository]))
         return any(absence.is_certain for absence in found.values())
+
+    def _named(self, path: Path) -> str:
+        return self._request(path, DEFAULT_PROJECT, force_reindex=False).repo_path
 
     def _request(self, path: Path, project_id: str, force_reindex: bool) -> IndexRequest:
         try:
@@ -237,7 +243,7 @@ class Verdex:
         """
         unfinished = await self._unfinished_jobs()
         await unfinished.reconcile()
-        path = None if repo_path is None else _repo_path(Path(repo_path))
+        path = None if repo_path is None else self._named(Path(repo_path))
         recorded = await self._registry.jobs(project_id=project_id, status=status, repo_path=path, limit=limit)
         wanted = {"project_id": project_id, "status": status, "repo_path": path}
         found = [*await unfinished.not_taken_up(), *recorded]
@@ -286,28 +292,39 @@ class Verdex:
         Raises:
             QueryInvalid: there is no word in the query, or a filter or `limit` makes no sense.
             NotIndexed: no repository of the project has a published index, or not the one that is asked for.
-            ProjectNotFound, DatabaseNotFound, DatabaseUnavailable
+            RepositoryError, ProjectNotFound, DatabaseNotFound, DatabaseUnavailable
         """
         from verdex.search.service import search  # noqa: PLC0415  (slow to import)
 
         request = _search_request(
             query=query,
             project_id=project_id,
-            repo_path=None if repo_path is None else _repo_path(Path(repo_path)),
+            repo_path=None if repo_path is None else self._named(Path(repo_path)),
             path=path,
             language=language,
             kind=kind,
             limit=limit,
             offset=offset,
         )
-        return await search(self._server, request, self._compared)
+        found = await search(self._server, request, self._compared)
+        return found if found.total_count else await self._with_losses(found)
 
     async def _compared(self, job: Job) -> Job:
-        """A job that has not ended, compared with Temporal; as its row says where that does not answer."""
+        """A job that has not ended, compared with Temporal; as its row says where that cannot be asked."""
         try:
             return await (await self._unfinished_jobs()).current(job)
-        except TransientError as error:
+        except VerdexError as error:
             return _told(job, f"whether that is still so cannot be told: {error}")
+
+    async def _with_losses(self, found: SearchResponse) -> SearchResponse:
+        """What is lost of the indexes may be why nothing was found."""
+        from verdex.search.freshness import with_losses  # noqa: PLC0415  (slow to import)
+
+        searched = {Repository(found.project_id, one.repo_path) for one in found.repositories}
+        last = await claims(self._server.registry, searched)
+        lost = await absent(self._server, last)
+        told = {one.repo_path: lost[claim.job_id].message for one, claim in last.items() if claim.job_id in lost}
+        return with_losses(found, told)
 
     async def verify(self, path: Path | str, *, project_id: str = DEFAULT_PROJECT) -> Verification:
         """Whether what the last completed job claimed of the repository at `path` is true now.
@@ -381,7 +398,9 @@ def _search_request(**given: object) -> SearchRequest:
         return SearchRequest.model_validate(given)
     except ValidationError as error:
         wrong = error.errors()[0]
-        raise QueryInvalid(f"{wrong['loc'][0]} {wrong['input']!r}: {wrong['msg'].lower()}") from None
+        value = repr(wrong["input"])
+        shown = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}…"
+        raise QueryInvalid(f"{wrong['loc'][0]} {shown}: {wrong['msg'].lower()}") from None
 
 
 def _told(job: Job, message: str) -> Job:

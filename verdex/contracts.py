@@ -73,6 +73,7 @@ def plain(text: str) -> str:
 
 
 Message = Annotated[str, AfterValidator(plain)]
+"""Text that can be stored and shown, whatever was given."""
 
 
 def _storable_path(path: str) -> str:
@@ -359,13 +360,13 @@ MAX_RESULTS: Final = 100
 class SearchRequest(Model):
     """What is searched for, and where."""
 
-    query: str
-    project_id: str = DEFAULT_PROJECT
+    query: Message
+    project_id: Message = DEFAULT_PROJECT
     repo_path: str | None = None
-    path: str | None = None
+    path: Message | None = Field(default=None, max_length=2000)
     """A glob over paths within a repository, as in .gitignore: `*.py`, `src/`, `docs/**/*.md`."""
-    language: str | None = None
-    kind: str | None = None
+    language: Message | None = None
+    kind: Message | None = None
     limit: int = Field(default=10, ge=1, le=MAX_RESULTS)
     offset: int = Field(default=0, ge=0)
 

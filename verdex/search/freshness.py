@@ -1,31 +1,49 @@
 """Whether the index that is searched is what the repository holds, as far as its jobs tell."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from verdex.contracts import Job, SearchedRepository
+from verdex.contracts import DEFAULT_PROJECT, Job, SearchedRepository, SearchResponse
 from verdex.indexing.chunking import PIPELINE_VERSION
 from verdex.storage.searching import SearchedManifest
 
 
-def described(manifest: SearchedManifest, published_by: Job | None, newest: Job | None) -> SearchedRepository:
-    """A repository that is searched; `newest` is its newest job."""
+def described(
+    manifest: SearchedManifest, published_by: Job | None, newest: Job | None, project_id: str
+) -> SearchedRepository:
+    """A repository that is searched; `newest` is its newest job, of those that the registry knows."""
     return SearchedRepository(
         repo_path=manifest.repo_path,
         job_id=manifest.job_id,
         indexed_at=published_by.completed_at if published_by else None,
         files_indexed=manifest.files_indexed,
-        warnings=list(_warnings(manifest, published_by, newest)),
+        warnings=list(_warnings(manifest, published_by, newest, project_id)),
     )
 
 
-def _warnings(manifest: SearchedManifest, published_by: Job | None, newest: Job | None) -> Iterator[str]:
+def with_losses(found: SearchResponse, lost: Mapping[str, str]) -> SearchResponse:
+    """The same, with what is lost of the indexes of repositories, by path."""
+    more = {path: [message] for path, message in lost.items()}
+    repositories = [
+        one.model_copy(update={"warnings": [*one.warnings, *more.get(one.repo_path, [])]}) for one in found.repositories
+    ]
+    warnings = [*found.warnings, *(f"{path}: {message}" for path, message in lost.items())]
+    return found.model_copy(update={"repositories": repositories, "warnings": warnings})
+
+
+def _warnings(
+    manifest: SearchedManifest, published_by: Job | None, newest: Job | None, project_id: str
+) -> Iterator[str]:
     if manifest.pipeline_version < PIPELINE_VERSION:
-        yield f"it was indexed by an older verdex, and not all of it is found: verdex index {manifest.repo_path}"
-    if published_by and published_by.result_status == "partial":
-        yield f"the index is partial: {published_by.error_message}"
-    if newest is None:
-        yield "the registry knows no job of it, so nobody can tell whether the index is the newest"
-    elif newest.job_id != manifest.job_id:
+        command = f"verdex index {manifest.repo_path}{_option(project_id)}"
+        yield f"it was indexed by an older verdex, and not all of it is found: {command}"
+    if manifest.partial:
+        yield f"the index is partial: {manifest.partial}"
+    if published_by is None:
+        yield (
+            f"the registry does not know job {manifest.job_id}, which published the index, "
+            "so nobody can tell whether it is the newest"
+        )
+    if newest and newest.job_id != manifest.job_id and (published_by or not newest.is_terminal):
         yield _newer(newest)
 
 
@@ -34,8 +52,13 @@ def _newer(job: Job) -> str:
     told = f"{job.status}: {why}" if why else job.status
     match job.status:
         case "completed":
-            return f"job {job.job_id} has published another index, which is not there: verdex verify {job.repo_path}"
+            command = f"verdex verify {job.repo_path}{_option(job.project_id)}"
+            return f"job {job.job_id} has published another index, which is not there: {command}"
         case "failed" | "cancelled":
             return f"the newest job, {job.job_id}, is {told}; this is the index from before"
         case "pending" | "running" | "blocked":
             return f"job {job.job_id} is {told}; until it completes, this is the index from before"
+
+
+def _option(project_id: str) -> str:
+    return "" if project_id == DEFAULT_PROJECT else f" --project {project_id}"

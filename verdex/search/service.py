@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from verdex.contracts import DEFAULT_PROJECT, Job, SearchedRepository, SearchRequest, SearchResponse, SearchResult
+from verdex.contracts import DEFAULT_PROJECT, Job, SearchRequest, SearchResponse, SearchResult
 from verdex.errors import NotIndexed, ProjectNotFound, QueryInvalid
 from verdex.search.freshness import described
 from verdex.search.ranking import Ranked
@@ -27,8 +27,19 @@ async def search(server: Server, request: SearchRequest, current: Current) -> Se
         DatabaseNotFound, DatabaseUnavailable, …: see `verdex.errors`.
     """
     began = time.perf_counter()
-    manifests, places = await _places(await _database(server, request.project_id), request)
-    repositories = await _described(Registry(server.registry), request.project_id, manifests, current)
+    database, registry = await _database(server, request.project_id), Registry(server.registry)
+    expected = set[str]()
+    while True:
+        manifests, places = await _places(database, request)
+        published_by, newest = await _jobs(registry, request.project_id, manifests, current)
+        completed = {job.job_id for job in newest.values() if job.status == "completed"}
+        missing = completed - {one.job_id for one in manifests}
+        if missing <= expected:
+            break
+        expected = missing  # or they published after the snapshot was taken: the next one has to show them
+    repositories = [
+        described(one, published_by.get(one.job_id), newest.get(one.repo_path), request.project_id) for one in manifests
+    ]
     return SearchResponse(
         query=request.query,
         project_id=request.project_id,
@@ -58,8 +69,15 @@ async def _places(database: Database, request: SearchRequest) -> tuple[Sequence[
         manifests = await index.manifests(request.repo_path) if index else []
         if index is None or not manifests:
             raise _nothing_indexed(request.project_id, request.repo_path)
-        ids = [manifest.manifest_id for manifest in manifests]
-        return manifests, await find(index, request.query, Filter(ids, expression, request.language, request.kind))
+        accepted = Filter([one.manifest_id for one in manifests], expression, request.language, request.kind)
+        return manifests, await find(index, _relative(request.query, manifests), accepted)
+
+
+def _relative(query: str, manifests: Sequence[SearchedManifest]) -> str:
+    """Paths are found as they are within their repository; those of tracebacks are whole."""
+    for manifest in manifests:
+        query = query.replace(f"{manifest.repo_path}/", "") if manifest.repo_path != "/" else query
+    return query
 
 
 def _nothing_indexed(project_id: str, repo_path: str | None) -> NotIndexed:
@@ -71,17 +89,16 @@ def _nothing_indexed(project_id: str, repo_path: str | None) -> NotIndexed:
     )
 
 
-async def _described(
+async def _jobs(
     registry: Registry, project_id: str, manifests: Sequence[SearchedManifest], current: Current
-) -> list[SearchedRepository]:
+) -> tuple[Mapping[str, Job], Mapping[str, Job]]:
+    """The jobs that published manifests, by id, and the newest of each repository, by path."""
     published_by, newest = await asyncio.gather(
         registry.with_ids([manifest.job_id for manifest in manifests]),
         registry.newest_of(project_id, [manifest.repo_path for manifest in manifests]),
     )
-    by_id = {job.job_id: job for job in published_by}
     compared = [job if job.is_terminal else await current(job) for job in newest]
-    by_path = {job.repo_path: job for job in compared}
-    return [described(one, by_id.get(one.job_id), by_path.get(one.repo_path)) for one in manifests]
+    return {job.job_id: job for job in published_by}, {job.repo_path: job for job in compared}
 
 
 def _result(place: Ranked) -> SearchResult:
