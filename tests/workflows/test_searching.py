@@ -168,9 +168,7 @@ async def test_a_row_whose_workflow_is_gone_is_never_told_to_run(
     assert "by a test" in warning(found)
 
 
-@pytest.mark.parametrize(
-    ("name", "wrong"), [("TEMPORAL_ADDRESS", "127.0.0.1:1"), ("TEMPORAL_PROFILE", "nobodys")]
-)
+@pytest.mark.parametrize(("name", "wrong"), [("TEMPORAL_ADDRESS", "127.0.0.1:1"), ("TEMPORAL_PROFILE", "nobodys")])
 async def test_where_temporal_cannot_be_asked_the_search_does_and_says_what_it_cannot_know(
     verdex: Verdex, server, settings, run_worker, repository, index, finished, hold, gate, monkeypatch, name, wrong
 ):
