@@ -14,6 +14,7 @@ from typing import Final
 from verdex.contracts import Verification
 from verdex.errors import DatabaseNotFound, JobNotFound, RepositoryError
 from verdex.indexing.agreement import difference, examine
+from verdex.indexing.chunking import PIPELINE_VERSION
 from verdex.sources.paths import to_path
 from verdex.sources.working_tree import SourceFile, scan
 from verdex.storage.claims import Claim, Repository, claim
@@ -124,7 +125,8 @@ class _Comparison:
         unknown = set(source)
         async for batch in _batches(index.files()):
             unknown.difference_update(file.path for file in batch)
-            chunks = await index.chunks([file.blob_id for file in batch if file.blob_id is not None])
+            blob_ids = [file.blob_id for file in batch if file.blob_id is not None]
+            chunks = await index.chunks(blob_ids, with_lexemes=index.pipeline_version == PIPELINE_VERSION)
             pairs = [(file.path, source.get(file.path), file) for file in batch]
             await asyncio.to_thread(self._compare_files, pairs, chunks)
         left = ((path, scanned, None) for path, scanned in source.items() if path in unknown)

@@ -10,6 +10,7 @@ from verdex.indexing.agreement import Source, chunk_difference, difference, exam
 from verdex.indexing.chunking import chunk
 from verdex.sources.working_tree import SourceFile
 from verdex.storage.published import PublishedFile, StoredChunk
+from verdex.terms import lexemes
 
 TEXT = "one\n\ntwo\nthree\n \nfour\n"
 WHOLE = [StoredChunk(1, 3, "one\n\ntwo"), StoredChunk(4, 4, "three"), StoredChunk(6, 6, "four")]
@@ -50,6 +51,24 @@ def test_what_the_chunker_made_agrees(content, language):
 def test_chunks_are_the_lines_of_the_text_in_order_each_once_and_all_but_blank_ones(chunks, said):
     assert chunk_difference(TEXT, WHOLE) is None
     assert chunk_difference(TEXT, chunks) == said
+
+
+FOUND = [one._replace(lexemes=lexemes(one.content, None)) for one in WHOLE]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, None),
+        ({"lexemes": {}}, "the chunk of lines 4-4 is not found by its words"),
+        ({"lexemes": {"three": 0}}, "the chunk of lines 4-4 is not found by its words"),
+        ({"lexemes": {"thre": 3}}, "the chunk of lines 4-4 is not found by its words"),
+        ({"symbol": "Another.name"}, "the chunk of lines 4-4 is not found by its words"),
+        ({"lexemes": None, "symbol": "Another.name"}, None),
+    ],
+)
+def test_chunks_are_found_by_their_words_where_these_are_known(changed, said):
+    assert chunk_difference(TEXT, [FOUND[0], FOUND[1]._replace(**changed), FOUND[2]]) == said
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ async def test_nothing_that_a_tree_can_hold_makes_a_truth_look_untrue(verdex: Ve
         b"back\\slash": b"text\n", b"line\nbreak": b"text\n", b"copy.py": (repository / PATHS[1]).read_bytes(),
         b"crlf.py": b"def f():\r\n    return 1\r\n\r\n\r\nx = 1\r\n", b"latin.c": b"/* \xe9 */\nint x;\n",
         b"utf16.txt": "é\nü\n".encode("utf-16"), b"binary": b"\0", b"empty": b"", b"no-end": b"text",
+        b"minified.js": b"it('x\\'+x);" * 50_000, b"words.txt": "'\\ ''quoted'' +plus \u0130 \U00020000\n".encode(),
         b"blank.py": b"\n\n\nx = 1\n\n\n\x0c\ndef f():\n\n    return 1\n\n\n",
     }  # fmt: skip
     for name, content in contents.items():
@@ -58,7 +59,7 @@ async def test_nothing_that_a_tree_can_hold_makes_a_truth_look_untrue(verdex: Ve
     job = await index(repository)
     found = await verdex.verify(repository)
     assert found.differences == []
-    assert (found.files, found.chunks, job.files_skipped) == (15, job.chunks_total, 3)
+    assert (found.files, found.chunks, job.files_skipped) == (17, job.chunks_total, 3)
 
 
 async def test_a_truth_that_takes_several_batches_to_read_is_true(verdex: Verdex, worker, python_files, index):
@@ -125,6 +126,7 @@ async def test_a_source_that_changed_since_the_job_is_found(verdex: Verdex, work
 
 ONE = "(SELECT blob_id FROM files WHERE path = 'package/one.py')"
 TWO = "(SELECT blob_id FROM files WHERE path = 'package/two.py')"
+UNFOUND = "package/one.py: the chunk of lines 1-2 is not found by its words"
 INDEX_LIES = {
     "a chunk is gone": (
         f"DELETE FROM chunks WHERE blob_id = {ONE}",
@@ -136,8 +138,8 @@ INDEX_LIES = {
         f"UPDATE chunks SET start_line = 2, end_line = 3 WHERE blob_id = {ONE}",
         ["package/one.py: line 1 is in no chunk"]),
     "a chunk is there twice": (
-        ("INSERT INTO chunks (blob_id, ordinal, start_line, end_line, kind, content) "
-        f"SELECT blob_id, 7, start_line, end_line, kind, content FROM chunks WHERE blob_id = {ONE}"),
+        ("INSERT INTO chunks (blob_id, ordinal, start_line, end_line, kind, content, lexemes) "
+        f"SELECT blob_id, 7, start_line, end_line, kind, content, lexemes FROM chunks WHERE blob_id = {ONE}"),
         ["chunks_total: ", "package/one.py: the chunk of lines 1-2 is out of place"]),
     "the chunks of two contents are exchanged": (
         ("UPDATE chunks SET content = other.content FROM chunks AS other "
@@ -152,6 +154,19 @@ INDEX_LIES = {
     "a content is lost": (
         f"DELETE FROM blobs WHERE id = {ONE}",
         ["manifest_digest: ", "package/one.py: the index holds another content"]),
+    "a chunk has no words": (
+        f"UPDATE chunks SET lexemes = '' WHERE blob_id = {ONE}", [UNFOUND]),
+    "a word of a chunk is another": (
+        f"UPDATE chunks SET lexemes = ts_delete(lexemes, 'return') || '''it''''s'':1A' WHERE blob_id = {ONE}",
+        [UNFOUND]),
+    "a chunk has one word more": (
+        f"UPDATE chunks SET lexemes = lexemes || 'zeppelin:1C' WHERE blob_id = {ONE}", [UNFOUND]),
+    "the words of a chunk weigh something else": (
+        f"UPDATE chunks SET lexemes = setweight(lexemes, 'C') WHERE blob_id = {ONE}", [UNFOUND]),
+    "the words of a chunk have no weight": (
+        f"UPDATE chunks SET lexemes = strip(lexemes) WHERE blob_id = {ONE}", [UNFOUND]),
+    "a chunk has another name": (
+        f"UPDATE chunks SET symbol = 'another' WHERE blob_id = {ONE}", [UNFOUND]),
     "a file is gone": (
         "DELETE FROM files WHERE path = 'package/one.py'",
         ["files_indexed: the job says 3, the index 2", "chunks_total: ", "manifest_digest: ",
@@ -185,6 +200,15 @@ async def test_an_index_that_was_tampered_with_is_found(verdex: Verdex, worker, 
     found = await verdex.verify(repository)
     assert len(found.differences) == found.differences_total == len(expected), found.differences
     assert all(map(str.startswith, found.differences, expected)), found.differences
+
+
+async def test_an_index_of_an_older_verdex_is_not_asked_for_the_words_that_it_does_not_have(
+    verdex: Verdex, worker, repository, index, project
+):
+    await index(repository)
+    await tamper(project, "UPDATE manifests SET pipeline_version = 1")
+    await tamper(project, "ALTER TABLE chunks DROP COLUMN lexemes")
+    assert (await verdex.verify(repository)).ok
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from verdex.indexing.text import NotText, decode
 from verdex.sources.errors import FileError, FileTooLarge, FileVanished, NotARegularFile
 from verdex.sources.working_tree import SourceFile, read
 from verdex.storage.published import PublishedFile, StoredChunk
+from verdex.terms import lexemes
 
 
 class Source(NamedTuple):
@@ -79,7 +80,10 @@ def _of_indexed(source: Source, held: PublishedFile, chunks: Sequence[StoredChun
 
 
 def chunk_difference(text: str, chunks: Sequence[StoredChunk]) -> str | None:
-    """The first thing in which chunks are not runs of lines of `text`, in order, that hold all but blank ones."""
+    """The first thing in which chunks are not runs of lines of `text`, in order, that hold all but blank ones.
+
+    Where their lexemes are known, these have to be those of what they hold.
+    """
     lines = text.split("\n")
     covered = 0
     for chunk in chunks:
@@ -90,6 +94,8 @@ def chunk_difference(text: str, chunks: Sequence[StoredChunk]) -> str | None:
             return f"line {lost} is in no chunk"
         if chunk.content != "\n".join(lines[chunk.start_line - 1 : chunk.end_line]):
             return f"{name} holds another text"
+        if chunk.lexemes is not None and chunk.lexemes != lexemes(chunk.content, chunk.symbol):
+            return f"{name} is not found by its words"
         covered = chunk.end_line
     lost = _first_text(lines, covered, len(lines))
     return f"line {lost} is in no chunk" if lost else None

@@ -1,5 +1,6 @@
 """What a search sees of a repository, read back row by row in one snapshot. Nothing here writes."""
 
+import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -26,28 +27,37 @@ class StoredChunk(NamedTuple):
     start_line: int
     end_line: int
     content: str
+    symbol: str | None = None
+    lexemes: Mapping[str, int] | None = None
+    """With their weights (`verdex.terms`); None where they were not asked for."""
 
 
 class PublishedIndex:
     """The published manifest of a repository, as it was when the snapshot was taken."""
 
-    def __init__(self, connection: Connection, manifest_id: int, generation: int, job_id: str) -> None:
+    def __init__(
+        self, connection: Connection, manifest_id: int, generation: int, job_id: str, pipeline_version: int
+    ) -> None:
         """Use `published`."""
         self._connection = connection
         self._manifest_id = manifest_id
         self.generation = generation
         self.job_id = job_id
+        self.pipeline_version = pipeline_version
 
     async def files(self) -> AsyncIterator[PublishedFile]:
         """Every file with its outcome, in the byte order of the paths."""
         async for row in self._connection.cursor(_FILES, self._manifest_id, prefetch=FETCHED_FILES):
             yield PublishedFile(**row)
 
-    async def chunks(self, blob_ids: Collection[int]) -> Mapping[int | None, Sequence[StoredChunk]]:
+    async def chunks(
+        self, blob_ids: Collection[int], *, with_lexemes: bool = False
+    ) -> Mapping[int | None, Sequence[StoredChunk]]:
         """The chunks of blobs, in order; nothing for a blob that has none."""
+        query = _CHUNKS.format(lexemes="lexemes::text" if with_lexemes else "NULL")
         found: dict[int | None, list[StoredChunk]] = defaultdict(list)
-        for blob_id, *chunk in await self._connection.fetch(_CHUNKS, list(blob_ids)):
-            found[blob_id].append(StoredChunk(*chunk))
+        for blob_id, *chunk, lexemes in await self._connection.fetch(query, list(blob_ids)):
+            found[blob_id].append(StoredChunk._make([*chunk, None if lexemes is None else _weights(lexemes)]))
         return found
 
     async def count_chunks(self) -> int:
@@ -55,6 +65,14 @@ class PublishedIndex:
         return int(await self._connection.fetchval(_COUNT_CHUNKS, self._manifest_id))
 
 
+def _weights(lexemes: str) -> Mapping[str, int]:
+    """A tsvector as PostgreSQL writes it; a place that we never give counts as a weight that there is not."""
+    found = _LEXEME.findall(lexemes)
+    return {lexeme: _PLACES.index(places) if places in _PLACES else -1 for lexeme, places in found}
+
+
+_PLACES: Final = (":1", ":1C", ":1B", ":1A")
+_LEXEME: Final = re.compile(r"'((?:[^']|'')*)'(\S*)")
 FETCHED_FILES: Final = 1000
 
 _FILES: Final = """
@@ -62,13 +80,14 @@ SELECT path, size, outcome, blob_id, content_hash FROM files LEFT JOIN blobs ON 
 WHERE files.manifest_id = $1 ORDER BY path COLLATE "C"
 """
 _CHUNKS: Final = """
-SELECT blob_id, start_line, end_line, content FROM chunks WHERE blob_id = ANY ($1::bigint[]) ORDER BY blob_id, ordinal
+SELECT blob_id, start_line, end_line, content, symbol, {lexemes} FROM chunks
+WHERE blob_id = ANY ($1::bigint[]) ORDER BY blob_id, ordinal
 """
 _COUNT_CHUNKS: Final = """
 SELECT count(*) FROM chunks WHERE EXISTS (SELECT FROM files WHERE manifest_id = $1 AND blob_id = chunks.blob_id)
 """
 _MANIFEST: Final = """
-SELECT manifests.id, repositories.generation, manifests.job_id::text
+SELECT manifests.id, repositories.generation, manifests.job_id::text, manifests.pipeline_version
 FROM repositories JOIN manifests ON manifests.id = repositories.manifest_id
 WHERE repositories.path = $1
 """
