@@ -64,6 +64,8 @@ def test_bytes_that_are_not_utf_8_become_replacement_characters_and_are_noted():
         ),
         (["y" * 100_000], None),
         (["a = 1"] * 100_000, None),
+        (["a = 12"] * 142_857, None),
+        (["a = 12"] * 142_858, "large (1,000,005 characters): found by whole words only, and not by numbers"),
     ],
 )
 def test_a_line_of_which_not_all_is_searched_is_noted(lines: list[str], note: str | None):

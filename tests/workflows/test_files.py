@@ -55,7 +55,7 @@ def museum(tmp_path: Path) -> Path:
         (root / name).write_bytes(code)
     Path(os.fsdecode(bytes(root) + b"/byte\xff.py")).write_bytes(code)
     (root / "latin.py").write_bytes(b"# \n\xe4 = 1\n")
-    (root / "minified.js").write_bytes(b"f('\\'+x);" * 1_000_000)
+    (root / "minified.js").write_bytes(b"f('\\'+x);" * 50_000)
     (root / "wide.txt").write_bytes("some words\n".encode("utf-16"))
     (root / "package-lock.json").write_bytes(b'{"lockfileVersion": 3}\n')
     (root / "nul.py").write_bytes(code + b"\0")

@@ -50,6 +50,7 @@ async def test_nothing_that_a_tree_can_hold_makes_a_truth_look_untrue(verdex: Ve
         b"back\\slash": b"text\n", b"line\nbreak": b"text\n", b"copy.py": (repository / PATHS[1]).read_bytes(),
         b"crlf.py": b"def f():\r\n    return 1\r\n\r\n\r\nx = 1\r\n", b"latin.c": b"/* \xe9 */\nint x;\n",
         b"utf16.txt": "é\nü\n".encode("utf-16"), b"binary": b"\0", b"empty": b"", b"no-end": b"text",
+        b"large.h": b"#define mmFirst_REG 0x1b80\n" * 40_000,
         b"minified.js": b"it('x\\'+x);" * 50_000, b"words.txt": "'\\ ''quoted'' +plus \u0130 \U00020000\n".encode(),
         b"blank.py": b"\n\n\nx = 1\n\n\n\x0c\ndef f():\n\n    return 1\n\n\n",
     }  # fmt: skip
@@ -59,7 +60,7 @@ async def test_nothing_that_a_tree_can_hold_makes_a_truth_look_untrue(verdex: Ve
     job = await index(repository)
     found = await verdex.verify(repository)
     assert found.differences == []
-    assert (found.files, found.chunks, job.files_skipped) == (17, job.chunks_total, 3)
+    assert (found.files, found.chunks, job.files_skipped) == (18, job.chunks_total, 3)
 
 
 async def test_a_truth_that_takes_several_batches_to_read_is_true(verdex: Verdex, worker, python_files, index):

@@ -10,7 +10,7 @@ from verdex.indexing.text import NotText, decode
 from verdex.sources.errors import FileError, FileTooLarge, FileVanished, NotARegularFile
 from verdex.sources.working_tree import SourceFile, read
 from verdex.storage.published import PublishedFile, StoredChunk
-from verdex.terms import lexemes
+from verdex.terms import LARGE, lexemes
 
 
 class Source(NamedTuple):
@@ -84,7 +84,7 @@ def chunk_difference(text: str, chunks: Sequence[StoredChunk]) -> str | None:
 
     Where their lexemes are known, these have to be those of what they hold.
     """
-    lines = text.split("\n")
+    lines, is_large = text.split("\n"), len(text) >= LARGE
     covered = 0
     for chunk in chunks:
         name = f"the chunk of lines {chunk.start_line}-{chunk.end_line}"
@@ -94,7 +94,8 @@ def chunk_difference(text: str, chunks: Sequence[StoredChunk]) -> str | None:
             return f"line {lost} is in no chunk"
         if chunk.content != "\n".join(lines[chunk.start_line - 1 : chunk.end_line]):
             return f"{name} holds another text"
-        if chunk.lexemes is not None and chunk.lexemes != lexemes(chunk.content, chunk.symbol):
+        found = None if chunk.lexemes is None else lexemes(chunk.content, chunk.symbol, is_part_of_large=is_large)
+        if found != chunk.lexemes:
             return f"{name} is not found by its words"
         covered = chunk.end_line
     lost = _first_text(lines, covered, len(lines))

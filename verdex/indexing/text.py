@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from verdex.terms import MAX_TEXT
+from verdex.terms import LARGE, MAX_TEXT
 
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -66,6 +66,8 @@ def _not_searched(text: str) -> Iterator[str]:
     """Only a line that is a chunk by itself can be longer than what is searched of one."""
     if len(text) <= MAX_TEXT:
         return
+    if len(text) >= LARGE:
+        yield f"large ({len(text):,} characters): found by whole words only, and not by numbers"
     if long := [number for number, line in enumerate(text.split("\n"), start=1) if len(line) > MAX_TEXT]:
         more = f" and {len(long) - 1:,} more" if len(long) > 1 else ""
         yield f"line {long[0]:,}{more} too long: only the first {MAX_TEXT:,} characters are searched"
