@@ -20,6 +20,9 @@ COMMON: Final = 20_000
 SHARES: Final = (0.75, 0.5, 0.35, 0.2, 0.1)
 """Chunks are looked at that have this share of what the deciding terms tell: first of the most, then of less."""
 
+EXPECTED: Final = 3
+"""Chunks that a query of the index is asked for, at least; words come together, so it finds many more."""
+
 _ENGLISH: Final = """
 a an and are as at be by can do does for from has have how i if in into is it its me my of on or our should that the
 their them there these they this to us was we were what when where which who why will with would you
@@ -37,6 +40,8 @@ class Term(NamedTuple):
     term: str
     idf: float
     lexeme: str
+    part: float = 1.0
+    """Of all chunks, those that have the term, at most."""
 
 
 class Query(NamedTuple):
@@ -64,7 +69,12 @@ def read(text: str) -> Query:
 def told(query: Query, frequencies: Frequencies) -> list[Term]:
     """The terms that some chunk has, what tells most first."""
     found = [
-        Term(term, _idf(frequency, frequencies.chunks), emphasised(term) if frequency > COMMON else term)
+        Term(
+            term,
+            _idf(frequency, frequencies.chunks),
+            emphasised(term) if frequency > COMMON else term,
+            frequency / frequencies.chunks,
+        )
         for term, frequency in frequencies.of_term.items()
         if frequency > 0 and term in query.terms
     ]
@@ -75,8 +85,10 @@ def _idf(frequency: float, chunks: float) -> float:
     return math.log(1 + max(chunks - frequency + 0.5, 0.0) / (frequency + 0.5))
 
 
-def tsqueries(found: Sequence[Term]) -> Iterator[str]:
+def tsqueries(found: Sequence[Term], chunks: float = math.inf) -> Iterator[str]:
     """What to ask the index for, in turn, until enough is found: each finds what the one before does, and more.
+
+    Of `chunks`, some are expected to be found by the first already.
 
     At last, but for this, also what has the common terms without being strongly about them.
     """
@@ -84,10 +96,21 @@ def tsqueries(found: Sequence[Term]) -> Iterator[str]:
     whole = sum(term.idf for term in deciding)
     weights = [(term.lexeme, term.idf / whole if whole else 1 / len(deciding)) for term in deciding]
     plain = [(term.term, weight) for term, (_, weight) in zip(deciding, weights, strict=True)]
-    asked = list(dict.fromkeys(_with_share(weights, share) for share in SHARES))
-    yield from filter(None, asked)
+    parts = [(term.part, weight) for term, (_, weight) in zip(deciding, weights, strict=True)]
+    worth = [share for share in SHARES if chunks * _part_with_share(parts, share) >= EXPECTED] or SHARES[-1:]
+    yield from filter(None, dict.fromkeys(_with_share(weights, share) for share in worth))
     if plain != weights:
         yield from filter(None, dict.fromkeys(_with_share(plain, share) for share in SHARES[:2]))
+
+
+def _part_with_share(parts: Sequence[tuple[float, float]], share: float) -> float:
+    """Which part of all chunks has terms that weigh `share` together, if none came with another: at least so many."""
+    if share <= 1e-9:
+        return 1.0
+    if not parts:
+        return 0.0
+    (part, weight), *rest = parts
+    return part * _part_with_share(rest, share - weight) + (1 - part) * _part_with_share(rest, share)
 
 
 def anything(found: Sequence[Term]) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from verdex.search.query import Query, Term
@@ -73,14 +74,16 @@ class Ranking:
 
     def _content(self, chunk: FoundChunk) -> float:
         counted, length = count(chunk.content, chunk.symbol)
-        told = sum(idf * impact(counted[term], length) for term, idf in self._idf.items() if term in counted)
-        is_literal = self._literal is not None and self._literal in _plain(chunk.content)
+        having = [term for term in self._idf if term in counted]
+        told = sum(self._idf[term] * impact(counted[term], length) for term in having)
+        may_be = self._literal is not None and len(having) == len(self._idf)
+        is_literal = may_be and str(self._literal) in _plain(chunk.content)
         return told / self._whole + (LITERAL if is_literal else 0)
 
     def _name(self, chunk: FoundChunk) -> float:
         if not chunk.symbol:
             return 0
-        name, whole = set(terms(name_of(chunk.symbol))), set(terms(chunk.symbol))
+        name, whole = _terms_of(name_of(chunk.symbol)), _terms_of(chunk.symbol)
         asked = set(self._query.terms)
         if not name:
             return 0
@@ -90,11 +93,17 @@ class Ranking:
     def _path(self, path: str) -> float:
         lower = path.lower()
         named = NAMED_FILE if any(lower == one or lower.endswith(f"/{one}") for one in self._paths) else 0
-        told = sum(self._idf.get(term, 0) for term in set(terms(path)))
+        told = sum(self._idf.get(term, 0) for term in _terms_of(path))
         return named + IN_PATH * min(told / self._whole, 1)
 
     def _of_file(self, path: str) -> float:
         return TEST if _TEST.search(path) and not self._wants_tests else 1
+
+
+@lru_cache(maxsize=4096)
+def _terms_of(name: str) -> frozenset[str]:
+    """Of a path or a symbol: many chunks have the same."""
+    return frozenset(terms(name))
 
 
 def _order(one: Ranked) -> tuple[float, str, str, int]:

@@ -25,19 +25,20 @@ async def find(index: SearchedIndex, text: str, accepted: Filter) -> list[Ranked
         DatabaseUnavailable, …: see `verdex.errors`.
     """
     query = read(text)
-    known = told(query, await index.frequencies(query.terms))
+    frequencies = await index.frequencies(query.terms)
+    known = told(query, frequencies)
     endings = query.paths[:NAMED_PATHS]
-    keys = await _candidates(index, known, accepted)
+    keys = await _candidates(index, known, frequencies.chunks, accepted)
     keys += await index.chunks_of_files(endings, accepted, NAMED_FILES) if endings else []
     return Ranking(query, known).ranked(await index.chunks(list(dict.fromkeys(keys)), accepted, endings))
 
 
-async def _candidates(index: SearchedIndex, known: Sequence[Term], accepted: Filter) -> list[ChunkKey]:
+async def _candidates(index: SearchedIndex, known: Sequence[Term], chunks: float, accepted: Filter) -> list[ChunkKey]:
     if not known:
         return []
     weights = {term.term: term.idf for term in known}
     found: dict[ChunkKey, float] = {}
-    for tsquery in tsqueries(known):
+    for tsquery in tsqueries(known, chunks):
         found |= await index.candidates(tsquery, weights, accepted, ENOUGH)
         if len(found) >= ENOUGH:
             break
