@@ -21,7 +21,7 @@ TOOLS = {
     "start_indexing_background": ["repo_path", "project_id", "force_reindex"],
     "get_indexing_status": ["job_id", "project_id"],
     "list_indexing_jobs": ["project_id", "status", "repo_path", "limit"],
-    "cancel_indexing": ["job_id"],
+    "cancel_indexing": ["job_id", "project_id"],
     "search_code": [
         "query", "project_id", "repo_path", "path", "file_type", "directory", "language", "kind", "limit", "offset",
     ],

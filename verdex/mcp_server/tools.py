@@ -18,7 +18,9 @@ RepoPath = Annotated[str, Field(description="Absolute path of the repository on 
 OneRepo = Annotated[str | None, Field(description="Only this repository, by its absolute path.")]
 OneProject = Annotated[str | None, Field(description="Only jobs of this project; without it, of all.")]
 ProjectOfJob = Annotated[str | None, Field(description="Not needed; if given, the job has to be of this project.")]
-ProjectToIndex = Annotated[str, Field(description="The project to index into, which has to exist.")]
+ProjectToIndex = Annotated[
+    str | None, Field(description=f"The project to index into, which has to exist; without it, `{DEFAULT_PROJECT}`.")
+]
 ProjectToSearch = Annotated[str | None, Field(description=f"The project to search; without it, `{DEFAULT_PROJECT}`.")]
 Force = Annotated[bool, Field(description="Do everything anew, also what did not change. Hardly ever needed.")]
 Status = Annotated[JobStatus | None, Field(description="Only jobs with this status.")]
@@ -40,7 +42,7 @@ class Tools:
         self._connection = connection
 
     async def start_indexing_background(
-        self, repo_path: RepoPath, project_id: ProjectToIndex = DEFAULT_PROJECT, force_reindex: Force = False
+        self, repo_path: RepoPath, project_id: ProjectToIndex = None, force_reindex: Force = False
     ) -> StartedJob:
         """Index a repository, so that search_code can find what is in it now.
 
@@ -52,7 +54,9 @@ class Tools:
         repo_path = absolute(repo_path)
 
         async def question(verdex: Verdex) -> StartedJob:
-            handle = await verdex.index(repo_path, project_id=project_id, force_reindex=force_reindex)
+            handle = await verdex.index(
+                repo_path, project_id=project_id or DEFAULT_PROJECT, force_reindex=force_reindex
+            )
             job = await handle.status()
             return StartedJob(
                 job_id=job.job_id,
@@ -95,13 +99,18 @@ class Tools:
         )
         return JobList(jobs=[JobAnswer.of(job) for job in jobs], total_count=len(jobs))
 
-    async def cancel_indexing(self, job_id: JobId) -> JobAnswer:
+    async def cancel_indexing(self, job_id: JobId, project_id: ProjectOfJob = None) -> JobAnswer:
         """Stop an indexing job that runs. Searches see the index as it was before; what it did is kept for the next.
 
         The answer is the job as it was when it was asked to stop, and message says what happens; get_indexing_status
         tells when it is cancelled. A job that has ended is left alone.
         """
-        job = await self._connection.ask(lambda verdex: verdex.cancel(job_id))
+
+        async def question(verdex: Verdex) -> Job:
+            await _job(verdex, job_id, project_id)
+            return await verdex.cancel(job_id)
+
+        job = await self._connection.ask(question)
         return JobAnswer.of(job, cancelling(job))
 
     async def search_code(  # noqa: PLR0913  (a parameter each)
