@@ -13,6 +13,7 @@ from verdex.errors import EmbedderMismatch, EmbedderRefused, VectorUnusable
 Purpose = Literal["document", "query"]
 Vector: TypeAlias = "array[float]"
 """Floats of 4 bytes, of length 1 together (L2), so that a dot product is the cosine similarity."""
+Embedded: TypeAlias = "Vector | VectorUnusable"
 
 MAX_REQUESTS: Final = 4
 """At a time. Ollama works on as many by default, and a service that is paid for limits how much may come at once."""
@@ -44,13 +45,28 @@ class TextEmbedder:
         self._turns = asyncio.Semaphore(MAX_REQUESTS)
 
     async def embed(self, texts: Sequence[str], *, purpose: Purpose) -> list[Vector]:
-        """The vector of each text, in order; all of them or none. Of a text, the first 8,000 characters count.
+        """The vector of each text, in order; all of them or none.
+
+        Raises:
+            VectorUnusable: that of one text has no direction; the text may be to blame.
+            EmbedderUnavailable, EmbedderRefused, EmbedderMismatch: as `embed_each`.
+        """
+        vectors = []
+        for vector in await self.embed_each(texts, purpose=purpose):
+            if isinstance(vector, VectorUnusable):
+                raise vector
+            vectors.append(vector)
+        return vectors
+
+    async def embed_each(self, texts: Sequence[str], *, purpose: Purpose) -> list[Embedded]:
+        """The vector of each text, in order; `VectorUnusable` in place of one that has no direction.
+
+        Of a text, the first 8,000 characters count.
 
         Raises:
             EmbedderUnavailable: it may answer later.
             EmbedderRefused: it will not; or what it answers is not a vector for each text.
             EmbedderMismatch: its vectors have other dimensions than those of the project.
-            VectorUnusable: that of one text has no direction; the text may be to blame.
         """
         prefix = _prefix(self._model, purpose)
         try:
@@ -77,19 +93,19 @@ class TextEmbedder:
             )
         return len(vector)
 
-    async def _embed(self, batch: Batch) -> list[Vector]:
+    async def _embed(self, batch: Batch) -> list[Embedded]:
         async with self._turns:
             found = await self._provider.embed(batch.texts)
         if len(found) != len(batch.texts):
             raise EmbedderRefused(f"embedder {self._model} gave {len(found)} vectors for {len(batch.texts)} texts")
         return [self._checked(values, position) for position, values in enumerate(found, batch.first)]
 
-    def _checked(self, values: Sequence[float], position: int) -> Vector:
+    def _checked(self, values: Sequence[float], position: int) -> Embedded:
         if self._dimensions not in {None, len(values)}:
             raise EmbedderMismatch(str(self._model), len(values), self._dimensions)
         norm = math.hypot(*values)
         if not 0 < norm < math.inf:
-            raise VectorUnusable(str(self._model), position, "not finite" if norm else "zero")
+            return VectorUnusable(str(self._model), position, "not finite" if norm else "zero")
         return array("f", [value / norm for value in values])
 
 
