@@ -38,6 +38,7 @@ from activities.registry import RegistryActivities
 from activities.retention import RetentionActivities
 from verdex import temporal
 from verdex.contracts import COLLECT_GARBAGE, RECONCILE_JOBS
+from verdex.embedding import Embedders
 from verdex.ending import leave
 from verdex.errors import TransientError, VerdexError
 from verdex.indexing.pool import ChunkPool
@@ -82,12 +83,13 @@ COLLECTION: Final = Recurring(COLLECT_GARBAGE, timedelta(hours=1), timedelta(hou
 @asynccontextmanager
 async def working(client: Client, server: Server, pool: ChunkPool, settings: Settings) -> AsyncIterator[None]:
     """Work during the block."""
-    workers = build_workers(client, server, pool, settings)
-    async with workers.steps, workers.shards:
-        try:
-            yield
-        finally:  # both at once: each waits for what it has under way
-            await asyncio.gather(*(worker.shutdown() for worker in workers))
+    async with Embedders(settings.embedder_api_key) as embedders:
+        workers = build_workers(client, server, pool, embedders, settings)
+        async with workers.steps, workers.shards:
+            try:
+                yield
+            finally:  # both at once: each waits for what it has under way
+                await asyncio.gather(*(worker.shutdown() for worker in workers))
 
 
 class Workers(NamedTuple):
@@ -99,9 +101,9 @@ class Workers(NamedTuple):
     """Shards that are shared, and no more of them than this process has room for: other workers take the rest."""
 
 
-def build_workers(client: Client, server: Server, pool: ChunkPool, settings: Settings) -> Workers:
+def build_workers(client: Client, server: Server, pool: ChunkPool, embedders: Embedders, settings: Settings) -> Workers:
     """Nothing is polled yet."""
-    indexing = IndexingActivities(server, pool, settings, WorkMetrics(temporal.meter(client)))
+    indexing = IndexingActivities(server, pool, embedders, settings, WorkMetrics(temporal.meter(client)))
     registry = Registry(server.registry)
     polling = partial(
         Worker,

@@ -9,7 +9,9 @@ from temporalio import activity
 
 from activities.metrics import WorkMetrics
 from verdex.contracts import IndexResult, JobIdentity, Manifest, Scan, Shard
+from verdex.embedding import Embedders
 from verdex.errors import JobReset
+from verdex.indexing.embedding import Embedding
 from verdex.indexing.pool import ChunkPool
 from verdex.indexing.preflight import check_root
 from verdex.indexing.scan import scan_repository
@@ -17,7 +19,7 @@ from verdex.indexing.shard import index_shard
 from verdex.settings import Settings
 from verdex.sources.paths import to_path
 from verdex.sources.working_tree import check_still_there
-from verdex.storage import publish
+from verdex.storage import publish, vectors
 from verdex.storage.database import Server
 from verdex.storage.manifests import Manifests
 from verdex.storage.migrations import migrate
@@ -34,32 +36,42 @@ PROGRESS_SHARE: Final = 0.05
 class IndexingActivities:
     """Each step can be done twice: what an earlier attempt stored is found and kept."""
 
-    def __init__(self, server: Server, pool: ChunkPool, settings: Settings, metrics: WorkMetrics) -> None:
+    def __init__(
+        self, server: Server, pool: ChunkPool, embedders: Embedders, settings: Settings, metrics: WorkMetrics
+    ) -> None:
         """Work on the databases of `server`, parse in the processes of `pool`, and tell `metrics` what was done."""
         self._server = server
         self._projects = Projects(server)
         self._registry = Registry(server.registry)
         self._pool = pool
+        self._embedders = embedders
+        self._embedding = Embedding(embedders)
         self._settings = settings
         self._metrics = metrics
         self._progress_due: dict[str, float] = {}
 
     @activity.defn
     async def preflight(self, job: JobIdentity) -> None:
-        """Check the repository and the database of its project, before any work is done."""
+        """Check the repository, the database of its project and its embedder, before any work is done."""
         await asyncio.to_thread(check_root, to_path(job.repo_path), self._settings.allowed_roots)
-        database = await self._projects.database(job.project_id)
+        project = await self._projects.find(job.project_id)
+        database = self._server.database(project.database_name)
         await migrate(database, "project")
+        if project.embedder is not None:
+            await (await self._embedders.open(project.embedder)).probe()
+            await vectors.prepare(database, project.embedder)
 
     @activity.defn
     async def scan(self, job: JobIdentity) -> Scan:
         """List the files of the repository and plan the shards."""
+        project = await self._projects.find(job.project_id)
         return await scan_repository(
-            await self._projects.database(job.project_id),
+            self._server.database(project.database_name),
             job.job_id,
             job.repo_path,
             force_reindex=job.force_reindex,
             max_file_bytes=self._settings.max_file_bytes,
+            embedder=project.embedder,
         )
 
     @activity.defn
@@ -74,6 +86,7 @@ class IndexingActivities:
             shard,
             max_file_bytes=self._settings.max_file_bytes,
             on_batch=lambda read_bytes: self._tell_batch(shard.manifest, read_bytes),
+            embedding=self._embedding,
         )
         self._metrics.shard(time.monotonic() - began)
 
@@ -98,6 +111,9 @@ class IndexingActivities:
             # What vanished with the whole tree would look as if somebody had deleted just that.
             await asyncio.to_thread(check_still_there, to_path(manifest.repo_path))
         await prepare(database)
+        embedder = await vectors.of_manifest(database, manifest.manifest_id)
+        if embedder is not None:
+            await vectors.index(database, embedder)
         return await publish.publish(
             database,
             manifest.manifest_id,

@@ -36,11 +36,15 @@ class RetentionActivities:
         manifests = [await self._apart(project, self._collect_manifests) for project in projects]
         blobs = [await self._apart(project, retention.collect_blobs) for project in projects]
         collected = Collected(jobs_removed=jobs, manifests_removed=sum(manifests), blobs_removed=sum(blobs))
-        _logger.info("garbage collected", extra=collected.model_dump())
+        vectors = sum([await self._apart(project, self._collect_vectors) for project in projects])
+        _logger.info("garbage collected", extra={**collected.model_dump(), "vectors_removed": vectors})
         return collected
 
     async def _collect_manifests(self, database: Database) -> int:
         return await retention.collect_manifests(database, self._server.registry, self._older_than)
+
+    async def _collect_vectors(self, database: Database) -> int:
+        return await retention.collect_vectors(database, self._older_than)
 
     async def _apart(self, project: Project, collect: Callable[[Database], Awaitable[int]]) -> int:
         database = self._server.database(project.database_name)

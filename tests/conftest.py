@@ -136,9 +136,12 @@ async def server(settings: Settings) -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def verdex(client: Client, server: Server, settings: Settings) -> Verdex:
+async def verdex(client: Client, server: Server, settings: Settings) -> AsyncIterator[Verdex]:
     """The Python API over the servers of the tests; no worker runs."""
-    return Verdex(client, server, settings)
+    verdex = Verdex(client, server, settings)
+    yield verdex
+    if verdex._embedders is not None:  # the rest is the server's, which others use
+        await verdex._embedders.close()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from verdex.contracts import (
     DEFAULT_PROJECT,
+    Embedder,
     FileOutcome,
     IndexRequest,
     Job,
@@ -45,6 +46,7 @@ from verdex.storage.registry import Registry
 if TYPE_CHECKING:
     from temporalio.client import Client
 
+    from verdex.embedding import Embedders
     from verdex.unfinished import UnfinishedJobs
 
 __all__ = ["JobHandle", "Verdex"]
@@ -66,6 +68,7 @@ class Verdex:
         self._settings = settings
         self._registry = Registry(server.registry)
         self._unfinished: UnfinishedJobs | None = None
+        self._embedders: Embedders | None = None
         self.projects = Projects(server)
 
     @classmethod
@@ -97,8 +100,10 @@ class Verdex:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections to PostgreSQL; what is asked meanwhile is broken off."""
+        """Close the connections to PostgreSQL and to embedders; what is asked meanwhile is broken off."""
         await self._server.close()
+        if self._embedders is not None:
+            await self._embedders.close()
 
     async def index(
         self, path: Path | str, *, project_id: str = DEFAULT_PROJECT, force_reindex: bool = False
@@ -262,6 +267,19 @@ class Verdex:
             await (await self._unfinished_jobs()).cancel(job)
         return job
 
+    async def embedder(self, name: str, url: str | None = None) -> Embedder:
+        """The embedder that `provider:model` names, such as `ollama:nomic-embed-text`, served at `url`.
+
+        It is asked for a vector, so that its dimensions are known; `projects` can give it to a project.
+
+        Raises:
+            EmbedderInvalid: `name` or `url` is malformed.
+            EmbedderUnavailable, EmbedderRefused
+        """
+        from verdex.embedding import embedding_model, probed  # noqa: PLC0415  (slow to import)
+
+        return await probed(embedding_model(name, url), self._settings.embedder_api_key)
+
     async def files(self, job_id: str, outcome: Outcome | None = None) -> list[FileOutcome]:
         """What became of each file of a job, by path.
 
@@ -287,14 +305,16 @@ class Verdex:
         """The places in the published indexes of a project that match `query` best, the best first.
 
         `query` is a question, identifiers, the text of an error, a path or a symbol. `path` is a glob over the paths
-        within a repository (`src/**/*.py`), `language` and `kind` are as results have them.
+        within a repository (`src/**/*.py`), `language` and `kind` are as results have them. Where the project has an
+        embedder, it is asked what the query means; if it does not answer in a few seconds, `warnings` say so.
 
         Raises:
             QueryInvalid: there is no word in the query, or a filter or `limit` makes no sense.
             NotIndexed: no repository of the project has a published index, or not the one that is asked for.
             RepositoryError, ProjectNotFound, DatabaseNotFound, DatabaseUnavailable
         """
-        from verdex.search.service import search  # noqa: PLC0415  (slow to import)
+        from verdex.embedding import Embedders  # noqa: PLC0415  (slow to import)
+        from verdex.search.service import search  # noqa: PLC0415
 
         request = _search_request(
             query=query,
@@ -306,7 +326,8 @@ class Verdex:
             limit=limit,
             offset=offset,
         )
-        found = await search(self._server, request, self._compared)
+        self._embedders = self._embedders or Embedders(self._settings.embedder_api_key)
+        found = await search(self._server, request, self._compared, self._embedders)
         return found if found.total_count else await self._with_losses(found)
 
     async def _compared(self, job: Job) -> Job:

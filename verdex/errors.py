@@ -16,7 +16,7 @@ VerdexError
     ├── JobNotFound, JobConflict, JobReset
     ├── JobFailed, JobCancelled    how a job ended that was waited for; `job` has the rest
     ├── QueryInvalid, NotIndexed
-    ├── EmbedderInvalid, EmbedderMismatch
+    ├── EmbedderInvalid, EmbedderMismatch, VectorsUnsupported
     ├── EmbedderRefused
     │   └── VectorUnusable
     └── StackError
@@ -166,6 +166,10 @@ class EmbedderInvalid(PermanentError):
     """What was given names no embedder."""
 
 
+class VectorsUnsupported(PermanentError):
+    """PostgreSQL cannot store vectors: it lacks the extension for that, or has an old one."""
+
+
 class EmbedderRefused(PermanentError):
     """The embedder refuses what was asked, lacks the model, or answers something other than a vector for each text."""
 
@@ -177,6 +181,7 @@ class VectorUnusable(EmbedderRefused):
         """`position` is that of the text among those that were to be embedded, from 0."""
         super().__init__(f"embedder {embedder}: the vector of text {position + 1} is {reason}")
         self.position = position
+        self.reason = reason
 
 
 class EmbedderMismatch(PermanentError):

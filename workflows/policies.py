@@ -67,7 +67,8 @@ def _patience(elapsed: timedelta) -> int:
     return round(max(min(seconds / 10, 60), seconds / 60))
 
 
-PREFLIGHT: Final = StepPolicy(timeout=timedelta(minutes=2))
+PREFLIGHT: Final = StepPolicy(timeout=timedelta(minutes=5))
+"""An embedder that is asked for the first time may have to load its model first."""
 SCAN: Final = StepPolicy(timeout=timedelta(hours=2))
 INDEX_SHARD: Final = StepPolicy(timeout=timedelta(hours=2))
 INDEX_SHARED_SHARD: Final = replace(INDEX_SHARD, is_shared=True)

@@ -36,7 +36,7 @@ def test_the_help_shows_how_to_begin_the_commands_and_the_exit_codes():
     assert all(f"\n  {command} " in help_text for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "project create", "project list", "project drop"])
+@pytest.mark.parametrize("command", [*COMMANDS, "project create", "project embedder", "project list", "project drop"])
 def test_every_command_has_help_with_a_first_sentence(command):
     shown = run(*command.split(), "--help")
     assert shown.exit_code == 0

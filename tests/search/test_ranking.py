@@ -114,7 +114,7 @@ async def test_the_same_query_has_the_same_answer(places, tree):
     for _ in range(3):
         assert [(one.file_path, one.chunk.symbol) for one in await tree.find("needle")] == found
     once = await tree.find("needle")
-    ranking = Ranking(read("needle"), [])
+    ranking = Ranking(read("needle"), [], {})
     chunks = [one.chunk for one in once]
     assert ranking.ranked(chunks) == ranking.ranked(chunks[::-1])
 

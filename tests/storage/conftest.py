@@ -202,9 +202,20 @@ class Tree:
         """Make contents differ from those of other tests, which share the database."""
         return f"{self.path}\n{content}"
 
-    async def open(self, *, force: bool = False, version: int = 1, job_id: str | None = None) -> Manifest:
+    async def open(
+        self,
+        *,
+        force: bool = False,
+        version: int = 1,
+        embedder_id: int | None = None,
+        job_id: str | None = None,
+    ) -> Manifest:
         return await self.manifests.open(
-            job_id or str(uuid4()), self.path, force_reindex=force, pipeline_version=version
+            job_id or str(uuid4()),
+            self.path,
+            force_reindex=force,
+            pipeline_version=version,
+            embedder_id=embedder_id,
         )
 
     async def plan(self, manifest: Manifest, files: Files) -> None:

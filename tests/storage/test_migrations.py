@@ -15,7 +15,7 @@ from verdex.storage.migrations import Kind, migrate, newest, version
 KINDS = get_args(Kind)
 TABLES = {
     "registry": {"projects", "indexing_jobs", "job_events", "removed_jobs", "temporal_namespace", "untold_ends"},
-    "project": {"repositories", "manifests", "files", "blobs", "chunks"},
+    "project": {"repositories", "manifests", "files", "blobs", "chunks", "embedders"},
 }
 
 
@@ -107,7 +107,7 @@ async def test_a_newer_verdex_that_migrates_at_the_same_moment_is_noticed(
 ):
     _provide(monkeypatch, tmp_path, "CREATE TABLE one ()")
     async with empty_database.transaction() as newer:
-        await newer.execute("SELECT pg_advisory_xact_lock($1)", migrations._LOCK)
+        await newer.execute("SELECT pg_advisory_xact_lock($1)", migrations.LOCK)
         older = asyncio.create_task(migrate(empty_database, "registry"))
         query = "SELECT true FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
         async with asyncio.timeout(30):

@@ -103,6 +103,7 @@ async def ask_retention(asked: Any, crowd: Crowd) -> None:
     await asked.was_removed(registry, crowd.ids[0])
     await asked.collect_manifests(crowd.project, registry, timedelta(0))
     await asked.collect_blobs(crowd.project)
+    await asked.collect_vectors(crowd.project, timedelta(0))
 
 
 async def ask_namespaces(asked: Any, crowd: Crowd) -> None:
@@ -112,7 +113,9 @@ async def ask_namespaces(asked: Any, crowd: Crowd) -> None:
 
 async def ask_projects(asked: Any, _: Crowd) -> None:
     await asked.create("planned")
+    await asked.find("planned")
     await asked.database("planned")
+    await asked.set_embedder("planned", None)
     await asked.list()
     await asked.drop("planned")
 

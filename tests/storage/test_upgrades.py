@@ -20,6 +20,7 @@ from verdex.storage.registry import Registry
 
 RELEASED: Final = {
     "project/0001_project.sql": "a9b03404477b4b799e607d2f16be94a3898193eb4cd2918557123f015ee34afc",
+    "project/0002_search.sql": "60c8fc23723577ac82ae2b6a62ca2861699b926d8ff043d4f856a984eb261f9f",
     "registry/0001_registry.sql": "7b5c65dc8a6b88b1bdfe4ae6c74cc495e5f85825dbbb442b748bf36a159c000d",
     "registry/0002_job_events.sql": "6eaf9a52168537db94c1a4ccb01f4458fc164fd89cc499ec0ebf519e377202c2",
     "registry/0003_removed_jobs.sql": "505e54240f95d08082f8445fadf1407853e173d60e34ea2095f9dcf0473b8a3b",

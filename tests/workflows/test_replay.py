@@ -21,6 +21,7 @@ from activities.indexing import IndexingActivities
 from tests.workflows import commands
 from verdex import temporal
 from verdex.contracts import INDEX_REPOSITORY, IndexRequest, IndexResult
+from verdex.embedding import Embedders
 from worker import build_workers
 from workflows import policies
 from workflows.index_repository import IndexRepository, _index_shards
@@ -33,7 +34,7 @@ HISTORIES = sorted(Path(__file__).with_name("histories").glob("*.json"))
 @pytest.fixture
 async def config(client, server, pool, settings):
     """What the worker is built of."""
-    return build_workers(client, server, pool, settings).steps.config()
+    return build_workers(client, server, pool, Embedders(None), settings).steps.config()
 
 
 @pytest.fixture

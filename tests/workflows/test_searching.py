@@ -217,7 +217,7 @@ async def test_a_job_that_publishes_in_the_middle_of_a_search_is_not_mistaken_fo
     async with run_worker():
         await index(repository)
     (repository / "package" / "two.py").write_text("class Three:\n    pass\n")
-    places = service._places
+    places = service._found
 
     async with run_worker(hold("publish")):
         started = await verdex.index(repository)
@@ -229,7 +229,7 @@ async def test_a_job_that_publishes_in_the_middle_of_a_search_is_not_mistaken_fo
             await finished(started.job_id)
             return found
 
-        monkeypatch.setattr(service, "_places", slowly)
+        monkeypatch.setattr(service, "_found", slowly)
         found = await verdex.search("three")
     assert (paths(found), list(found.warnings)) == (["package/two.py"], [])
     assert searched(found).job_id == started.job_id

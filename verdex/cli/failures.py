@@ -11,6 +11,9 @@ import click
 from verdex.errors import (
     DatabaseNotFound,
     DatabaseRefused,
+    EmbedderInvalid,
+    EmbedderMismatch,
+    EmbedderRefused,
     JobNotFound,
     ProjectExists,
     ProjectInUse,
@@ -21,6 +24,7 @@ from verdex.errors import (
     SettingsError,
     StackError,
     TransientError,
+    VectorsUnsupported,
     VerdexError,
 )
 
@@ -42,9 +46,12 @@ EXIT_CODES: Final["dict[JobStatus, int]"] = {
     "blocked": RUNNING,
 }
 _WRONG_USAGE: Final = (
-    SettingsError, RepositoryError, JobNotFound, ProjectNotFound, ProjectExists, ProjectNameInvalid, ProjectInUse
+    SettingsError, RepositoryError, JobNotFound, ProjectNotFound, ProjectExists, ProjectNameInvalid, ProjectInUse,
+    EmbedderInvalid, EmbedderRefused, EmbedderMismatch,
 )  # fmt: skip
-_UNREACHABLE: Final = (TransientError, StackError, SchemaTooNew, DatabaseNotFound, DatabaseRefused)
+_UNREACHABLE: Final = (
+    TransientError, StackError, SchemaTooNew, DatabaseNotFound, DatabaseRefused, VectorsUnsupported
+)  # fmt: skip
 
 
 @contextmanager

@@ -6,27 +6,41 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from verdex.contracts import Scan
+from verdex.contracts import Embedder, Scan
 from verdex.indexing.chunking import PIPELINE_VERSION
 from verdex.sources.paths import to_path
 from verdex.sources.working_tree import SourceFile, scan
+from verdex.storage import vectors
 from verdex.storage.database import Database
 from verdex.storage.manifests import Manifests, ScannedFile
 
 BATCH_FILES: Final = 1000
 
 
-async def scan_repository(
-    database: Database, job_id: str, repo_path: str, *, force_reindex: bool, max_file_bytes: int
+async def scan_repository(  # noqa: PLR0913  (all that decides what a job does)
+    database: Database,
+    job_id: str,
+    repo_path: str,
+    *,
+    force_reindex: bool,
+    max_file_bytes: int,
+    embedder: Embedder | None = None,
 ) -> Scan:
-    """Open the manifest of a job and plan it; a job that is planned already keeps its plan.
+    """Open the manifest of a job and plan it; a job that is planned already keeps its plan, and its embedder.
 
     Raises:
         RepositoryError: the tree cannot be listed at all.
+        VectorsUnsupported: see `verdex.storage.vectors`.
         DatabaseUnavailable, …: see `verdex.errors`.
     """
     manifests = Manifests(database)
-    manifest = await manifests.open(job_id, repo_path, force_reindex=force_reindex, pipeline_version=PIPELINE_VERSION)
+    manifest = await manifests.open(
+        job_id,
+        repo_path,
+        force_reindex=force_reindex,
+        pipeline_version=PIPELINE_VERSION,
+        embedder_id=await vectors.prepare(database, embedder) if embedder else None,
+    )
     if not await manifests.is_planned(manifest.manifest_id):
         await manifests.plan(manifest.manifest_id, _files(to_path(repo_path), max_file_bytes))
     total, _ = await manifests.progress(manifest.manifest_id)

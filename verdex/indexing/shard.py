@@ -1,4 +1,4 @@
-"""Indexing one shard: read, chunk and store the files that have no outcome yet, a batch at a time."""
+"""Indexing one shard: read, chunk, embed and store the files that have no outcome yet, a batch at a time."""
 
 import asyncio
 import hashlib
@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from verdex.contracts import Shard
+from verdex.errors import VectorUnusable
+from verdex.indexing.embedding import Embedding, ManifestEmbedding, text_hash
 from verdex.indexing.languages import language_of
 from verdex.indexing.pool import ChunkPool, ParserCrashed, Source
 from verdex.indexing.text import NotText, decode
 from verdex.sources.errors import FileError, FileTooLarge, FileVanished, NotARegularFile
 from verdex.sources.paths import to_path
 from verdex.sources.working_tree import check_still_there, read
-from verdex.storage import blobs
+from verdex.storage import blobs, vectors
 from verdex.storage.blobs import BlobKey
-from verdex.storage.copying import EncodedChunk
-from verdex.storage.database import Database
+from verdex.storage.copying import EncodedChunk, lines
+from verdex.storage.database import Connection, Database
 from verdex.storage.manifests import FileToIndex, IndexedFile, Manifests, settle
 
 BATCH_FILES: Final = 32
@@ -24,7 +26,17 @@ BATCH_BYTES: Final = 2 * 1024 * 1024
 """A worker that is killed loses one batch a shard: with four shards at a time, less than 1 % of 15,000 files."""
 
 Content = str
-Chunked = Mapping[BlobKey, list[EncodedChunk] | ParserCrashed]
+
+
+class NoVector(Exception):
+    """A chunk can have no vector."""
+
+    def __init__(self, chunk: EncodedChunk, error: VectorUnusable) -> None:
+        """Name the lines of the chunk."""
+        super().__init__("the vector of lines {}-{} is {error.reason}".format(*lines(chunk), error=error))
+
+
+Chunked = Mapping[BlobKey, list[EncodedChunk] | ParserCrashed | NoVector]
 
 
 class ReadFile(NamedTuple):
@@ -38,28 +50,32 @@ class ReadFile(NamedTuple):
     note: str | None
 
 
-async def index_shard(
+async def index_shard(  # noqa: PLR0913  (all that it works with)
     database: Database,
     pool: ChunkPool,
     shard: Shard,
     *,
     max_file_bytes: int,
     on_batch: Callable[[int], Awaitable[None]],
+    embedding: Embedding | None = None,
 ) -> None:
     """Give every file of the shard an outcome.
 
     Each batch is one transaction; what is stored stays if this breaks off. `on_batch` is awaited after each batch, with
-    the bytes of text that were read for it.
+    the bytes of text that were read for it. A manifest that has an embedder needs `embedding`.
 
     Raises:
         RepositoryError: the tree is gone as a whole.
+        EmbedderUnavailable, EmbedderRefused, EmbedderMismatch: see `verdex.embedding`.
         DatabaseUnavailable, …: see `verdex.errors`; never for what is wrong with one file.
     """
     manifest = shard.manifest
+    embeds = await embedding.of_manifest(database, manifest.manifest_id) if embedding else None
+    batches = Batches(database, pool, manifest.manifest_id, embeds)
     left = await Manifests(database).files_left(manifest.manifest_id, shard.shard)
     for batch in _batches(left):
         files = await asyncio.to_thread(_read_all, to_path(manifest.repo_path), batch, max_file_bytes)
-        await _store(database, pool, manifest.manifest_id, files)
+        await batches.store(files)
         await on_batch(sum(file.size for file in files if isinstance(file, ReadFile)))
 
 
@@ -93,28 +109,44 @@ def _read(root: Path, file: FileToIndex, max_file_bytes: int) -> ReadFile | Inde
     return ReadFile(file.ordinal, size, found.fingerprint, key, text.content, text.note)
 
 
-async def _store(
-    database: Database, pool: ChunkPool, manifest_id: int, files: Sequence[ReadFile | IndexedFile]
-) -> None:
-    while not await _try_to_store(database, pool, manifest_id, files):
-        pass  # a blob that was known has been collected since, and is made anew
+class Batches:
+    """Stores batches of files for one manifest."""
 
+    def __init__(
+        self, database: Database, pool: ChunkPool, manifest_id: int, embedding: ManifestEmbedding | None
+    ) -> None:
+        """Parse in the processes of `pool`; embed where there is an embedder."""
+        self._database = database
+        self._pool = pool
+        self._manifest_id = manifest_id
+        self._embedding = embedding
 
-async def _try_to_store(
-    database: Database, pool: ChunkPool, manifest_id: int, files: Sequence[ReadFile | IndexedFile]
-) -> bool:
-    texts = {file.key: file.content for file in files if isinstance(file, ReadFile)}
-    known = await blobs.known(database, manifest_id, texts)
-    chunked = await _chunk(pool, {key: content for key, content in texts.items() if key not in known})
-    new = {key: chunks for key, chunks in chunked.items() if not isinstance(chunks, ParserCrashed)}
-    async with database.transaction() as connection:
-        held = await blobs.hold(connection, manifest_id, known)
-        if len(held) < len(known):
-            return False
-        ids = {**held, **await blobs.store(connection, manifest_id, new)}
-        settled = [_settled(file, ids, chunked) if isinstance(file, ReadFile) else file for file in files]
-        await settle(connection, manifest_id, settled)
-    return True
+    async def store(self, files: Sequence[ReadFile | IndexedFile]) -> None:
+        """Store what the files hold, and their outcomes."""
+        while not await self._try_to_store(files):
+            pass  # a blob or a vector that was known has been collected since, and is made anew
+
+    async def _try_to_store(self, files: Sequence[ReadFile | IndexedFile]) -> bool:
+        texts = {file.key: file.content for file in files if isinstance(file, ReadFile)}
+        known = await blobs.known(self._database, self._manifest_id, texts)
+        chunked = await _chunk(self._pool, {key: content for key, content in texts.items() if key not in known})
+        if self._embedding is not None:
+            chunked = await _embed(self._embedding, chunked)
+        new = {key: chunks for key, chunks in chunked.items() if not isinstance(chunks, Exception)}
+        async with self._database.transaction() as connection:
+            held = await blobs.hold(connection, self._manifest_id, known)
+            if len(held) < len(known) or not await self._has_vectors(connection, new):
+                return False
+            ids = {**held, **await blobs.store(connection, self._manifest_id, new)}
+            settled = [_settled(file, ids, chunked) if isinstance(file, ReadFile) else file for file in files]
+            await settle(connection, self._manifest_id, settled)
+        return True
+
+    async def _has_vectors(self, connection: Connection, new: Mapping[BlobKey, Sequence[EncodedChunk]]) -> bool:
+        if self._embedding is None:
+            return True
+        hashes = {text_hash(chunk) for chunks in new.values() for chunk in chunks}
+        return await vectors.hold(connection, self._embedding.embedder_id, hashes)
 
 
 async def _chunk(pool: ChunkPool, contents: Mapping[BlobKey, Content]) -> Chunked:
@@ -122,8 +154,17 @@ async def _chunk(pool: ChunkPool, contents: Mapping[BlobKey, Content]) -> Chunke
     return dict(zip(contents, await pool.chunk(sources), strict=True)) if sources else {}
 
 
+async def _embed(embedding: ManifestEmbedding, chunked: Chunked) -> Chunked:
+    """The same, with a vector for each; `NoVector` in place of the chunks of a blob, one of which can have none."""
+    whole = {key: chunks for key, chunks in chunked.items() if not isinstance(chunks, Exception)}
+    unusable = await embedding.embed(chunk for chunks in whole.values() for chunk in chunks)
+    lacking = [(key, chunk) for key, chunks in whole.items() for chunk in chunks if text_hash(chunk) in unusable]
+    first = {key: NoVector(chunk, unusable[text_hash(chunk)]) for key, chunk in reversed(lacking)}
+    return {**chunked, **first}
+
+
 def _settled(file: ReadFile, ids: Mapping[BlobKey, int], chunked: Chunked) -> IndexedFile:
-    crash = chunked.get(file.key)
-    if isinstance(crash, ParserCrashed):
-        return IndexedFile(file.ordinal, file.size, None, "failed", str(crash), None)
+    error = chunked.get(file.key)
+    if isinstance(error, Exception):
+        return IndexedFile(file.ordinal, file.size, None, "failed", str(error), None)
     return IndexedFile(file.ordinal, file.size, file.fingerprint, "indexed", file.note, ids[file.key])

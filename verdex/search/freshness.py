@@ -8,15 +8,28 @@ from verdex.storage.searching import SearchedManifest
 
 
 def described(
-    manifest: SearchedManifest, published_by: Job | None, newest: Job | None, project_id: str
+    manifest: SearchedManifest, published_by: Job | None, newest: Job | None, project_id: str, *, lacks_vectors: bool
 ) -> SearchedRepository:
-    """A repository that is searched; `newest` is its newest job, of those that the registry knows."""
+    """A repository that is searched; `newest` is its newest job, of those that the registry knows.
+
+    It may lack vectors of the embedder of its project.
+    """
     return SearchedRepository(
         repo_path=manifest.repo_path,
         job_id=manifest.job_id,
         indexed_at=published_by.completed_at if published_by else None,
         files_indexed=manifest.files_indexed,
-        warnings=list(_warnings(manifest, published_by, newest, project_id)),
+        warnings=[
+            *_warnings(manifest, published_by, newest, project_id),
+            *([_without_vectors(manifest, project_id)] if lacks_vectors else []),
+        ],
+    )
+
+
+def _without_vectors(manifest: SearchedManifest, project_id: str) -> str:
+    return (
+        "it was not indexed with the embedder that the project has now, and is searched by words only: "
+        f"verdex index {manifest.repo_path}{_option(project_id)}"
     )
 
 

@@ -1,12 +1,12 @@
 """Which of the chunks that were found is the best answer: BM25 over their terms, their names and their paths."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from verdex.search.query import Query, Term
-from verdex.storage.searching import FoundChunk
+from verdex.storage.searching import ChunkKey, FoundChunk
 from verdex.terms import count, impact, name_of, terms
 
 IN_PATH: Final = 0.15
@@ -23,6 +23,9 @@ OUTSIDE: Final = 0.8
 """What a chunk outside of definitions is worth beside one that is a definition,"""
 TEST: Final = 0.75
 """and a test beside what it tests, unless tests are asked for."""
+
+HYBRID: Final = 0.4
+"""The share of the score that is what a chunk means, where that is known; the rest is its words."""
 
 MOST: Final = 1 + IN_PATH + SAME_NAME + IN_NAME + LITERAL + NAMED_FILE
 """What all of these come to."""
@@ -45,11 +48,12 @@ class Ranked(NamedTuple):
 class Ranking:
     """Ranks chunks for one query."""
 
-    def __init__(self, query: Query, told: Sequence[Term]) -> None:
-        """`told` are the terms of the query that some chunk has."""
+    def __init__(self, query: Query, told: Sequence[Term], similarities: Mapping[ChunkKey, float]) -> None:
+        """`told` are the terms of the query that some chunk has; `similarities` those of chunks to what it means."""
         self._query = query
         self._idf = {term.term: term.idf for term in told}
         self._whole = sum(self._idf.values()) or 1.0
+        self._similarities = similarities
         self._literal = _plain(query.text) if " " in query.text else None
         self._paths = [path.lower() for path in query.paths]
         self._wants_tests = "test" in query.terms
@@ -70,7 +74,12 @@ class Ranking:
         score, repo_path, file_path = max(in_files, key=lambda one: one[0])
         worth = 1.0 if chunk.kind not in {"module", "text"} else OUTSIDE
         copies = [file for file in chunk.files if file != (repo_path, file_path)]
-        return Ranked(worth * score / MOST, chunk, repo_path, file_path, copies)
+        return Ranked(self._hybrid(worth * score / MOST, chunk), chunk, repo_path, file_path, copies)
+
+    def _hybrid(self, by_words: float, chunk: FoundChunk) -> float:
+        """A chunk without a vector is not held to be far from what is asked for."""
+        similarity = self._similarities.get(chunk.key)
+        return by_words if similarity is None else (1 - HYBRID) * by_words + HYBRID * min(max(similarity, 0), 1)
 
     def _content(self, chunk: FoundChunk) -> float:
         counted, length = count(chunk.content, chunk.symbol)

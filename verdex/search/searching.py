@@ -1,11 +1,11 @@
-"""A search: read the query, ask the index for candidates, rank them."""
+"""A search: read the query, ask the index for candidates, by words and by what they mean, and rank them."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from verdex.search.query import Term, anything, read, told, tsqueries
 from verdex.search.ranking import Ranked, Ranking
-from verdex.storage.searching import ChunkKey, Filter, SearchedIndex
+from verdex.storage.searching import ChunkKey, Filter, Meaning, SearchedIndex
 
 ENOUGH: Final = 300
 """Chunks that match a query of the index so well that none is asked for which match less."""
@@ -16,8 +16,11 @@ NAMED_PATHS: Final = 10
 NAMED_FILES: Final = 20
 """and files that are found by these."""
 
+NEAREST: Final = 100
+"""Candidates for what they mean, beside those."""
 
-async def find(index: SearchedIndex, text: str, accepted: Filter) -> list[Ranked]:
+
+async def find(index: SearchedIndex, text: str, accepted: Filter, meaning: Meaning | None = None) -> list[Ranked]:
     """The best places for a query, at most `RANKED`, the best first.
 
     Raises:
@@ -30,7 +33,9 @@ async def find(index: SearchedIndex, text: str, accepted: Filter) -> list[Ranked
     endings = query.paths[:NAMED_PATHS]
     keys = await _candidates(index, known, frequencies.chunks, accepted)
     keys += await index.chunks_of_files(endings, accepted, NAMED_FILES) if endings else []
-    return Ranking(query, known).ranked(await index.chunks(list(dict.fromkeys(keys)), accepted, endings))
+    similarities = await _similarities(index, meaning, keys, accepted) if meaning else {}
+    chunks = await index.chunks(list(dict.fromkeys([*keys, *similarities])), accepted, endings)
+    return Ranking(query, known, similarities).ranked(chunks)[:RANKED]
 
 
 async def _candidates(index: SearchedIndex, known: Sequence[Term], chunks: float, accepted: Filter) -> list[ChunkKey]:
@@ -44,3 +49,11 @@ async def _candidates(index: SearchedIndex, known: Sequence[Term], chunks: float
             break
     found = found or await index.candidates(anything(known), weights, accepted, ENOUGH)
     return sorted(found, key=lambda key: (-found[key], key))[:RANKED]
+
+
+async def _similarities(
+    index: SearchedIndex, meaning: Meaning, keys: Sequence[ChunkKey], accepted: Filter
+) -> dict[ChunkKey, float]:
+    """Those of the nearest chunks, and of others that were found."""
+    nearest = await index.nearest(meaning, accepted, NEAREST)
+    return nearest | await index.similarities(meaning, [key for key in keys if key not in nearest])

@@ -3,15 +3,18 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from verdex.contracts import DEFAULT_PROJECT, Job, SearchRequest, SearchResponse, SearchResult
+from verdex.embedding import Embedders
 from verdex.errors import NotIndexed, ProjectNotFound, QueryInvalid
 from verdex.search.freshness import described
+from verdex.search.meaning import ByMeaning, by_meaning
 from verdex.search.ranking import Ranked
 from verdex.search.searching import find
 from verdex.sources.gitignore import path_expression
-from verdex.storage.database import Database, Server
-from verdex.storage.projects import Projects
+from verdex.storage.database import Server
+from verdex.storage.projects import Project, Projects
 from verdex.storage.registry import Registry
 from verdex.storage.searching import Filter, SearchedManifest, searched
 
@@ -19,18 +22,26 @@ Current = Callable[[Job], Awaitable[Job]]
 """A job that has not ended, compared with whoever runs it."""
 
 
-async def search(server: Server, request: SearchRequest, current: Current) -> SearchResponse:
+class _Found(NamedTuple):
+    manifests: Sequence[SearchedManifest]
+    places: Sequence[Ranked]
+    by_meaning: ByMeaning
+
+
+async def search(server: Server, request: SearchRequest, current: Current, embedders: Embedders) -> SearchResponse:
     """Search the published indexes of a project, and say what they are.
+
+    Where the project has an embedder, it is opened among `embedders`.
 
     Raises:
         QueryInvalid, NotIndexed, ProjectNotFound
         DatabaseNotFound, DatabaseUnavailable, …: see `verdex.errors`.
     """
     began = time.perf_counter()
-    database, registry = await _database(server, request.project_id), Registry(server.registry)
-    expected = set[str]()
+    registry, expected = Registry(server.registry), set[str]()
     while True:
-        manifests, places = await _places(database, request)
+        found = await _found(server, request, embedders)
+        manifests, places = found.manifests, found.places
         published_by, newest = await _jobs(registry, request.project_id, manifests, current)
         completed = {job.job_id for job in newest.values() if job.status == "completed"}
         missing = completed - {one.job_id for one in manifests}
@@ -38,8 +49,16 @@ async def search(server: Server, request: SearchRequest, current: Current) -> Se
             break
         expected = missing  # or they published after the snapshot was taken: the next one has to show them
     repositories = [
-        described(one, published_by.get(one.job_id), newest.get(one.repo_path), request.project_id) for one in manifests
+        described(
+            one,
+            published_by.get(one.job_id),
+            newest.get(one.repo_path),
+            request.project_id,
+            lacks_vectors=one.manifest_id in found.by_meaning.lacking,
+        )
+        for one in manifests
     ]
+    of_repositories = [f"{one.repo_path}: {warning}" for one in repositories for warning in one.warnings]
     return SearchResponse(
         query=request.query,
         project_id=request.project_id,
@@ -47,30 +66,33 @@ async def search(server: Server, request: SearchRequest, current: Current) -> Se
         total_count=len(places),
         offset=request.offset,
         repositories=repositories,
-        warnings=[f"{one.repo_path}: {warning}" for one in repositories for warning in one.warnings],
+        warnings=[*filter(None, [found.by_meaning.warning]), *of_repositories],
         latency_ms=round((time.perf_counter() - began) * 1000, 1),
     )
 
 
-async def _database(server: Server, project_id: str) -> Database:
+async def _project(server: Server, project_id: str) -> Project:
     try:
-        return await Projects(server).database(project_id, create_default=False)
+        return await Projects(server).find(project_id, create_default=False)
     except ProjectNotFound:
         if project_id != DEFAULT_PROJECT:
             raise
         raise _nothing_indexed(project_id, None) from None
 
 
-async def _places(database: Database, request: SearchRequest) -> tuple[Sequence[SearchedManifest], Sequence[Ranked]]:
+async def _found(server: Server, request: SearchRequest, embedders: Embedders) -> _Found:
+    project = await _project(server, request.project_id)
     expression = path_expression(request.path) if request.path is not None else None
     if request.path is not None and expression is None:
         raise QueryInvalid(f"{request.path!r} is no glob of paths, as src/**/*.py is")
-    async with searched(database) as index:
+    async with searched(server.database(project.database_name)) as index:
         manifests = await index.manifests(request.repo_path) if index else []
         if index is None or not manifests:
             raise _nothing_indexed(request.project_id, request.repo_path)
+        asked = await by_meaning(index, manifests, request.query, project.embedder, embedders)
         accepted = Filter([one.manifest_id for one in manifests], expression, request.language, request.kind)
-        return manifests, await find(index, _relative(request.query, manifests), accepted)
+        places = await find(index, _relative(request.query, manifests), accepted, asked.meaning)
+        return _Found(manifests, places, asked)
 
 
 def _relative(query: str, manifests: Sequence[SearchedManifest]) -> str:

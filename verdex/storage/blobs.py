@@ -1,4 +1,7 @@
-"""Blobs: contents, each chunked once for a language and a version of the pipeline, however many paths hold it."""
+"""Blobs: contents, each chunked once for a language, a version of the pipeline and an embedder.
+
+However many paths hold it. Where there is an embedder, each chunk has a vector of it.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -6,13 +9,14 @@ from typing import NamedTuple
 import asyncpg
 
 from verdex.errors import PermanentError
+from verdex.storage import vectors
 from verdex.storage.copying import COLUMNS, EncodedChunk, copied
 from verdex.storage.database import Connection, Database
 from verdex.storage.statements import statement
 
 
 class BlobKey(NamedTuple):
-    """What a blob is known by, beside the version of the pipeline."""
+    """What a blob is known by, beside the version of the pipeline and the embedder."""
 
     content_hash: bytes  # SHA-256
     language: str  # "" where there is no grammar
@@ -51,7 +55,8 @@ async def store(
 ) -> dict[BlobKey, int]:
     """Store blobs with all their chunks, in the caller's transaction, and give the id of each.
 
-    A blob that another job stored in the meantime is taken as it is. The manifest must be there, as `hold` sees to.
+    A blob that another job stored in the meantime is taken as it is. The manifest must be there, as `hold` sees to,
+    and where that has an embedder, the vectors of all the chunks, as `vectors.hold` does.
     """
     if not blobs:
         return {}
@@ -62,6 +67,8 @@ async def store(
         insert.rows = len(created)
     ids = _ids(created)
     await _copy_chunks(connection, {blob_id: blobs[key] for key, blob_id in ids.items()})
+    if any(row["embedder_id"] is not None for row in created):
+        await vectors.link(connection, ids.values())
     if len(ids) < len(keys):
         found = _ids(await connection.fetch(_FIND, manifest_id, hashes))
         ids = {key: found[key] for key in keys if key in found}
@@ -88,22 +95,25 @@ _KNOWN = """
 SELECT DISTINCT ON (content_hash, language) content_hash, language, blobs.id
 FROM blobs JOIN manifests ON manifests.id = $1
 WHERE content_hash = ANY ($2::bytea[]) AND blobs.pipeline_version = manifests.pipeline_version
+  AND blobs.embedder_id IS NOT DISTINCT FROM manifests.embedder_id
   AND (NOT manifests.force_reindex OR blobs.revision = manifests.id)
 ORDER BY content_hash, language, blobs.revision DESC
 """
 _INSERT = """
-INSERT INTO blobs (content_hash, language, pipeline_version, revision, manifest_id)
-SELECT new.content_hash, new.language, pipeline_version, CASE WHEN force_reindex THEN manifests.id ELSE 0 END, $1
+INSERT INTO blobs (content_hash, language, pipeline_version, embedder_id, revision, manifest_id)
+SELECT new.content_hash, new.language, pipeline_version, embedder_id,
+       CASE WHEN force_reindex THEN manifests.id ELSE 0 END, $1
 FROM unnest($2::bytea[], $3::text[]) WITH ORDINALITY AS new (content_hash, language, ordinal)
 JOIN manifests ON manifests.id = $1
 ORDER BY ordinal
 ON CONFLICT DO NOTHING
-RETURNING id, content_hash, language
+RETURNING id, content_hash, language, embedder_id
 """
 _FIND = """
 SELECT content_hash, language, blobs.id
 FROM blobs JOIN manifests ON manifests.id = $1
 WHERE content_hash = ANY ($2::bytea[]) AND blobs.pipeline_version = manifests.pipeline_version
+  AND blobs.embedder_id IS NOT DISTINCT FROM manifests.embedder_id
   AND blobs.revision = CASE WHEN force_reindex THEN manifests.id ELSE 0 END
 FOR KEY SHARE OF blobs
 """

@@ -5,7 +5,8 @@ https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS
 """
 
 import struct
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final, Protocol
 
 from verdex.terms import LARGE, lexemes
@@ -55,6 +56,28 @@ def encoded(chunks: Iterable[ChunkRow], *, size: int = 0) -> list[EncodedChunk]:
         )
         for ordinal, chunk in enumerate(chunks)
     ]
+
+
+def lines(chunk: EncodedChunk) -> tuple[int, int]:
+    """The first line of a chunk and the last."""
+    _, _, _, start_line, _, end_line = _NUMBERS.unpack_from(chunk)
+    return start_line, end_line
+
+
+def text_to_embed(chunk: EncodedChunk) -> bytes:
+    """What the vector of a chunk stands for: its symbol in a line of its own, where it has one, and its content."""
+    _, symbol, content = islice(_fields(chunk), 3)
+    return b"\n".join(field for field in (symbol, content) if field is not None)
+
+
+def _fields(chunk: EncodedChunk) -> Iterator[bytes | None]:
+    """Those behind the numbers."""
+    position = _NUMBERS.size
+    while position < len(chunk):
+        (length,) = _LENGTH.unpack_from(chunk, position)
+        position += _LENGTH.size
+        yield None if length < 0 else chunk[position : position + length]
+        position += max(length, 0)
 
 
 def _text(text: str) -> bytes:

@@ -57,22 +57,35 @@ class Manifests:
         """`database` is the project's."""
         self._database = database
 
-    async def open(self, job_id: str, repo_path: str, *, force_reindex: bool, pipeline_version: int) -> Manifest:
-        """The manifest of a job, created the first time; it remembers the generation that the job started at."""
+    async def open(
+        self,
+        job_id: str,
+        repo_path: str,
+        *,
+        force_reindex: bool,
+        pipeline_version: int,
+        embedder_id: int | None = None,
+    ) -> Manifest:
+        """The manifest of a job, created the first time; it remembers the generation that the job started at.
+
+        It keeps its embedder (`vectors.prepare` gives the id), whatever becomes of the project's.
+        """
         async with self._database.transaction() as connection:
             await connection.execute(
                 "INSERT INTO repositories (path) VALUES ($1) ON CONFLICT (path) DO NOTHING", repo_path
             )
             await connection.execute(
                 """
-                INSERT INTO manifests (repository_id, job_id, force_reindex, pipeline_version, base_generation)
-                SELECT id, $2, $3, $4, generation FROM repositories WHERE path = $1
+                INSERT INTO manifests
+                    (repository_id, job_id, force_reindex, pipeline_version, embedder_id, base_generation)
+                SELECT id, $2, $3, $4, $5, generation FROM repositories WHERE path = $1
                 ON CONFLICT (job_id) DO NOTHING
                 """,
                 repo_path,
                 UUID(job_id),
                 force_reindex,
                 pipeline_version,
+                embedder_id,
             )
             row = await connection.fetchrow(
                 "SELECT id, current_database() AS database_name FROM manifests WHERE job_id = $1", UUID(job_id)
@@ -187,7 +200,7 @@ WHERE manifests.id = $1 FOR UPDATE
 """
 
 # A file keeps the outcome that it has in the published manifest if its fingerprint is the same, the same pipeline
-# made it, and nobody forces it. Failed files are always tried again.
+# and the same embedder made it, and nobody forces it. Failed files are always tried again.
 _PLAN: Final = """
 WITH base AS (
     SELECT files.* FROM manifests AS new
@@ -195,7 +208,8 @@ WITH base AS (
     JOIN manifests AS old ON old.id = repositories.manifest_id
     JOIN files ON files.manifest_id = old.id
     WHERE new.id = $1 AND NOT new.force_reindex AND old.pipeline_version = new.pipeline_version
-      AND files.outcome <> 'failed' AND files.fingerprint IS NOT NULL
+      AND old.embedder_id IS NOT DISTINCT FROM new.embedder_id AND files.outcome <> 'failed'
+      AND files.fingerprint IS NOT NULL
 ), settled AS (
     SELECT scanned.ordinal, scanned.path, scanned.size, scanned.fingerprint, base.blob_id,
            coalesce(scanned.outcome, base.outcome) AS outcome, coalesce(scanned.reason, base.reason) AS reason

@@ -1,7 +1,7 @@
-"""Retention: rows of old jobs, manifests that neither a job nor a search needs, and blobs that no manifest holds.
+"""Retention: old jobs, manifests that neither a job nor a search needs, blobs and vectors that nothing holds.
 
 A row stays for the retention time, and as the newest of its repository. A manifest stays as long as the row of its
-job, and as long as searches see it. A blob stays as long as a manifest holds it.
+job, and as long as searches see it. A blob stays as long as a manifest holds it, a vector as long as a chunk has it.
 
 No lock keeps jobs and collectors apart as a whole, and nothing here asks whether a job runs. Each thing is locked
 alone, then looked at by a statement of its own, which sees all that was committed before the lock; what somebody
@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from verdex.storage import vectors
 from verdex.storage.claims import LAST_COMPLETED, Repository
 from verdex.storage.database import Database
 from verdex.storage.newest import newest
@@ -25,6 +26,10 @@ BATCH_JOBS: Final = 1_000
 """Jobs that are looked at at a time: a statement may only take so long."""
 BATCH_BLOBS: Final = 500
 """Blobs that are locked and removed at a time."""
+BATCH_VECTORS: Final = 2_000
+
+Vector = tuple[int, bytes]
+"""An embedder and the hash of a text."""
 
 
 async def remove_old_jobs(registry: Database, older_than: timedelta) -> int:
@@ -67,6 +72,35 @@ async def collect_blobs(database: Database) -> int:
         removed += await _remove_blobs(database, batch)
         last = batch[-1]
     return removed
+
+
+async def collect_vectors(database: Database, older_than: timedelta) -> int:
+    """Remove the vectors of a project that no chunk has; the number of vectors.
+
+    One that is younger than `older_than` is left alone: its job may be held up, and shall not embed it again.
+    """
+    if not await vectors.are_prepared(database):
+        return 0
+    removed, last = 0, (0, b"")
+    while batch := await _unused(database, last, older_than):
+        removed += await _remove_vectors(database, batch)
+        last = batch[-1]
+    await vectors.drop_indexes(database)
+    return removed
+
+
+async def _unused(database: Database, after: Vector, older_than: timedelta) -> list[Vector]:
+    async with database.connection() as connection:
+        rows = await connection.fetch(_UNUSED, *after, older_than, BATCH_VECTORS)
+    return [(row["embedder_id"], row["content_hash"]) for row in rows]
+
+
+async def _remove_vectors(database: Database, batch: Sequence[Vector]) -> int:
+    columns = list(zip(*batch, strict=True))
+    async with database.transaction() as connection:
+        locked = await connection.fetch(_LOCK_VECTORS, *columns)
+        columns = list(zip(*map(tuple, locked), strict=True)) or [(), ()]
+        return int(await connection.fetchval(_REMOVE_VECTORS, *columns))
 
 
 async def _unpublished(database: Database, older_than: timedelta) -> dict[int, UUID]:
@@ -141,6 +175,30 @@ WITH removed AS (
     DELETE FROM blobs
     WHERE id = ANY ($1) AND NOT EXISTS (SELECT FROM files WHERE blob_id = blobs.id)
     RETURNING id
+)
+SELECT count(*) FROM removed
+"""
+_UNUSED: Final = """
+SELECT embedder_id, content_hash FROM vectors
+WHERE (embedder_id, content_hash) > ($1, $2) AND created_at <= now() - $3::interval
+  AND NOT EXISTS (
+      SELECT FROM chunk_vectors AS used
+      WHERE used.embedder_id = vectors.embedder_id AND used.content_hash = vectors.content_hash)
+ORDER BY embedder_id, content_hash LIMIT $4
+"""
+_LOCK_VECTORS: Final = """
+SELECT embedder_id, content_hash FROM vectors JOIN unnest($1::int[], $2::bytea[]) AS old (embedder_id, content_hash)
+USING (embedder_id, content_hash)
+FOR UPDATE OF vectors SKIP LOCKED
+"""
+_REMOVE_VECTORS: Final = """
+WITH removed AS (
+    DELETE FROM vectors USING unnest($1::int[], $2::bytea[]) AS old (embedder_id, content_hash)
+    WHERE vectors.embedder_id = old.embedder_id AND vectors.content_hash = old.content_hash
+      AND NOT EXISTS (
+          SELECT FROM chunk_vectors AS used
+          WHERE used.embedder_id = old.embedder_id AND used.content_hash = old.content_hash)
+    RETURNING 1
 )
 SELECT count(*) FROM removed
 """

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
+from verdex.contracts import Embedder
 from verdex.storage.database import Connection, Database
 from verdex.storage.migrations import version
 from verdex.storage.statements import statement
@@ -23,6 +24,9 @@ COPIES: Final = 20
 """Files that are told of those that hold the same chunk."""
 WEIGHTS: Final = (0.27, 0.5, 0.68, 0.85)
 """The impact that stands for each of the weights of `verdex.terms`, from weak to named."""
+
+LOOKED_AT: Final = 200
+"""Vectors that the index keeps at hand while it looks for the nearest: with more it finds those more surely."""
 
 
 class SearchedManifest(NamedTuple):
@@ -68,6 +72,13 @@ class FoundChunk(NamedTuple):
     files: Sequence[tuple[str, str]]
 
 
+class Meaning(NamedTuple):
+    """What a query means: its vector, by an embedder as the database knows it."""
+
+    embedder_id: int
+    vector: Sequence[float]
+
+
 class Frequencies(NamedTuple):
     """In how many chunks each term stands, about, and how many chunks there are."""
 
@@ -107,6 +118,24 @@ class SearchedIndex:
         """The first chunk of each file whose path ends so, in whole names; case does not matter."""
         rows = await self._connection.fetch(_OF_FILES, endings, *accepted, FOUND, limit)
         return [ChunkKey(*row) for row in map(tuple, rows)]
+
+    async def embedded(self, embedder: Embedder) -> dict[int, int]:
+        """Of the published manifests those that have vectors of `embedder`, with the id of that."""
+        rows = await self._connection.fetch(_EMBEDDED, embedder.model_dump_json())
+        return {row["manifest_id"]: row["embedder_id"] for row in rows}
+
+    async def nearest(self, meaning: Meaning, accepted: Filter, limit: int) -> dict[ChunkKey, float]:
+        """The chunks that are nearest to a meaning, with their cosine similarity; about, as an index tells it."""
+        await self._connection.execute(_LOOKING_FOR_NEAREST)
+        query = _NEAREST.format(dimensions=len(meaning.vector))
+        rows = await self._connection.fetch(query, meaning.vector, *accepted, meaning.embedder_id, limit)
+        return {ChunkKey(*row[:2]): row[2] for row in map(tuple, rows)}
+
+    async def similarities(self, meaning: Meaning, keys: Sequence[ChunkKey]) -> dict[ChunkKey, float]:
+        """How near chunks are to a meaning; nothing for those that have no vector of its embedder."""
+        columns = list(zip(*keys, strict=True)) or [(), ()]
+        rows = await self._connection.fetch(_SIMILARITIES, meaning.vector, meaning.embedder_id, *columns)
+        return {ChunkKey(*row[:2]): row[2] for row in map(tuple, rows)}
 
     async def chunks(self, keys: Sequence[ChunkKey], accepted: Filter, endings: Sequence[str] = ()) -> list[FoundChunk]:
         """Chunks with all that is shown of them; of the files that hold one, those whose path ends so come first."""
@@ -212,6 +241,28 @@ FROM (
 ) AS found
 ORDER BY rank DESC, blob_id, ordinal LIMIT $8
 """  # noqa: S608  (constants only)
+_EMBEDDED: Final = """
+SELECT manifests.id AS manifest_id, embedder_id
+FROM repositories JOIN manifests ON manifests.id = repositories.manifest_id
+JOIN embedders ON embedders.id = embedder_id
+WHERE embedder = $1::jsonb
+"""
+_LOOKING_FOR_NEAREST: Final = f"""
+SET LOCAL hnsw.ef_search = {LOOKED_AT}; SET LOCAL hnsw.iterative_scan = relaxed_order
+"""
+# The index has vectors of an embedder only, as so many numbers: both have to be told as it was.
+_NEAREST: Final = f"""
+SELECT blob_id, ordinal, 1 - (embedding::halfvec({{dimensions}}) <=> $1::real[]::halfvec({{dimensions}})) AS similarity
+FROM vectors JOIN chunk_vectors USING (embedder_id, content_hash) JOIN chunks USING (blob_id, ordinal)
+WHERE embedder_id = $6 AND {_ACCEPTED}
+ORDER BY embedding::halfvec({{dimensions}}) <=> $1::real[]::halfvec({{dimensions}}) LIMIT $7
+"""  # noqa: S608  (constants only)
+_SIMILARITIES: Final = """
+SELECT blob_id, ordinal, 1 - (embedding <=> $1::real[]::halfvec) AS similarity
+FROM unnest($3::bigint[], $4::int[]) AS wanted (blob_id, ordinal)
+JOIN chunk_vectors USING (blob_id, ordinal) JOIN vectors USING (embedder_id, content_hash)
+WHERE embedder_id = $2
+"""
 # No character comes after chr(1114111).
 _ENDS: Final = "right('/' || lower(files.path), length(lower('/' || ending))) = lower('/' || ending)"
 _OF_FILES: Final = f"""

@@ -10,7 +10,8 @@ from verdex.storage.statements import statement
 
 Kind = Literal["registry", "project"]
 
-_LOCK: Final = 0x76657264  # "verd": any number that every verdex agrees on
+LOCK: Final = 0x76657264  # "verd": any number that every verdex agrees on
+"""Held by who changes the schema of a database."""
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     version    integer PRIMARY KEY,
@@ -56,7 +57,7 @@ async def migrate(database: Database, kind: Kind) -> None:
 
 async def _apply_missing(connection: Connection, kind: Kind) -> int:
     """Apply those migrations that nobody has applied by now; their number."""
-    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
     await connection.execute(_TABLE)
     found = await _checked_version(connection, kind)
     missing = [(number, file) for number, file in migrations(kind) if number > found]
