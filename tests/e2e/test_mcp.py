@@ -204,7 +204,6 @@ async def test_an_agent_that_starts_a_job_again_gets_the_one_that_runs_and_can_c
         assert (job["status"], job["error_message"]) == ("cancelled", None)
 
 
-@pytest.mark.xfail(strict=False, reason="`Verdex.search` has no body yet")
 async def test_an_agent_finds_what_was_indexed(stack, connect, tree):
     async with connect(stack) as agent:
         job = await agent.index(tree)
@@ -218,7 +217,6 @@ async def test_an_agent_finds_what_was_indexed(stack, connect, tree):
         assert job["status"] == "completed"
 
 
-@pytest.mark.xfail(strict=False, reason="`Verdex.search` has no body yet")
 async def test_an_agent_that_searches_what_is_not_indexed_is_told_to_index_it(stack, tmp_path):
     async with by_stdio(stack) as agent:
         told = await agent.refused("search_code", query="one", repo_path=str(tmp_path))

@@ -21,7 +21,6 @@ def example(tree) -> str:
     return str(program.replace("/srv/code/project", str(tree)))
 
 
-@pytest.mark.xfail(strict=False, reason="`Verdex.search` has no body yet")
 def test_the_example_of_the_python_api_indexes_waits_and_searches(stack, example):
     done = subprocess.run(
         ["sh", "-c", 'eval "$("$1" up --env)" && exec "$2" -c "$3"', "sh", VERDEX, sys.executable, example],

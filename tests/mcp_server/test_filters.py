@@ -1,7 +1,10 @@
+import re
+
 import pytest
 
 from verdex.errors import QueryInvalid, RepositoryError
 from verdex.mcp_server.filters import absolute, path_glob
+from verdex.sources.gitignore import path_expression
 
 
 @pytest.mark.parametrize(
@@ -12,6 +15,9 @@ from verdex.mcp_server.filters import absolute, path_glob
         (None, "src", None, "src/**"),
         (None, "./src/api/", None, "src/api/**"),
         (None, ".", None, None),
+        (None, "app/[id]/a*", None, "app/\\[id]/a\\*/**"),
+        ("*.ts", "#private", None, "\\#private/*.ts"),
+        (None, "!odd", "py", "\\!odd/**/*.py"),
         (None, None, "py", "**/*.py"),
         (None, None, ".py", "**/*.py"),
         (None, "src", "py", "src/**/*.py"),
@@ -25,6 +31,17 @@ from verdex.mcp_server.filters import absolute, path_glob
 )
 def test_path_directory_and_file_type_are_one_glob(path, directory, file_type, glob):
     assert path_glob(path, directory, file_type) == glob
+
+
+@pytest.mark.parametrize("directory", ["app/[id]", "a*b", "a?", "#a", "!a", "a b", "back\\slash"])
+def test_a_directory_is_what_it_is_called_whatever_its_name_means_in_a_glob(directory):
+    glob = path_glob(None, directory, None)
+    assert glob
+    expression = path_expression(glob)
+    assert expression
+    assert re.fullmatch(expression, f"{directory}/deep/a.py")
+    assert not re.fullmatch(expression, "app/i/a.py")
+    assert not re.fullmatch(expression, "aXb/a.py")
 
 
 @pytest.mark.parametrize("directory", ["/src", "../src", "src/../.."])

@@ -1,8 +1,13 @@
 """The paths that agents give, as the Python API takes them."""
 
+import re
 from pathlib import PurePosixPath
+from typing import Final
 
 from verdex.errors import QueryInvalid, RepositoryError
+
+_SPECIAL: Final = re.compile(r"[*?\[\\]|^[#!]")
+"""What a glob would take for something else than a part of a name."""
 
 
 def absolute(repo_path: str) -> str:
@@ -38,11 +43,15 @@ def path_glob(path: str | None, directory: str | None, file_type: str | None) ->
 
 
 def _folder(directory: str) -> str:
-    """With a slash at its end; nothing for that of the repository itself."""
+    """As a glob, with a slash at its end; nothing for that of the repository itself."""
     folder = PurePosixPath(directory)
     if folder.is_absolute() or ".." in folder.parts:
         raise QueryInvalid(f"directory is {directory!r}: give a folder within the repository, relative to its root")
-    return f"{folder}/" if folder.parts else ""
+    return f"{_SPECIAL.sub(_escaped, str(folder))}/" if folder.parts else ""
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\{found[0]}"
 
 
 def _of_type(glob: str, file_type: str) -> str:
