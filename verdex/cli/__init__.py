@@ -113,9 +113,15 @@ def main() -> NoReturn:
     leave(_exit_code())
 
 
+def _options() -> list[str]:
+    """What was given, but for what stands behind "--"."""
+    given = sys.argv[1:]
+    return given[: given.index("--")] if "--" in given else given
+
+
 def _exit_code() -> int:
     try:
-        with reported(as_json="--json" in sys.argv):
+        with reported(as_json="--json" in _options()):
             cli.main(prog_name="verdex", standalone_mode=False, color=wants_styles())
     except click.Abort:
         return INTERRUPTED

@@ -15,10 +15,12 @@ from verdex.errors import (
     EmbedderMismatch,
     EmbedderRefused,
     JobNotFound,
+    NotIndexed,
     ProjectExists,
     ProjectInUse,
     ProjectNameInvalid,
     ProjectNotFound,
+    QueryInvalid,
     RepositoryError,
     SchemaTooNew,
     SettingsError,
@@ -47,7 +49,7 @@ EXIT_CODES: Final["dict[JobStatus, int]"] = {
 }
 _WRONG_USAGE: Final = (
     SettingsError, RepositoryError, JobNotFound, ProjectNotFound, ProjectExists, ProjectNameInvalid, ProjectInUse,
-    EmbedderInvalid, EmbedderRefused, EmbedderMismatch,
+    EmbedderInvalid, EmbedderRefused, EmbedderMismatch, QueryInvalid, NotIndexed,
 )  # fmt: skip
 _UNREACHABLE: Final = (
     TransientError, StackError, SchemaTooNew, DatabaseNotFound, DatabaseRefused, VectorsUnsupported

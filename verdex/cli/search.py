@@ -11,6 +11,7 @@ import click
 from verdex.cli import options, output, session
 from verdex.cli.terminal import on_terminal, styled
 from verdex.contracts import DEFAULT_PROJECT, MAX_RESULTS, SearchedRepository, SearchResponse, SearchResult
+from verdex.search.query import read
 from verdex.terms import terms
 
 SNIPPET_LINES: Final = 6
@@ -67,7 +68,7 @@ def search(  # noqa: PLR0913, PLR0917  (options)
     if as_json:
         output.show_json(found)
         return
-    wanted = set(terms(" ".join(query)))
+    wanted = set(read(found.query).terms)
     for result in found.results:
         click.echo("\n".join(_lines(result, wanted)))
         click.echo()
@@ -98,11 +99,11 @@ def _best(lines: Sequence[str], wanted: set[str]) -> int:
     """Where a snippet begins: at the first line, unless more of what is wanted stands together further below."""
     hits = [len(wanted.intersection(terms(line))) for line in lines]
     starts = range(max(1, len(lines) - SNIPPET_LINES + 1))
-    return max(starts, key=lambda start: (sum(hits[start : start + SNIPPET_LINES]) + (start == 0), -start))
+    return max(starts, key=lambda start: (sum(hits[start : start + SNIPPET_LINES]) + (start == 0) / 2, -start))
 
 
 def _cut(line: str) -> str:
-    expanded = line.expandtabs(4)
+    expanded = line.removesuffix("\r").expandtabs(4)
     width = max(20, shutil.get_terminal_size().columns - 8) if on_terminal() else 500
     return expanded if len(expanded) <= width else f"{expanded[: width - 1]}…"
 
@@ -115,8 +116,10 @@ def _highlighted(line: str, wanted: set[str]) -> str:
 
 
 def _summary(found: SearchResponse) -> str:
-    if not found.results:
-        told = f"nothing found for {output.printable(found.query)!r}"
+    if not found.total_count:
+        told = f'nothing found for "{output.printable(found.query)}"'
+    elif not found.results:
+        told = f"no more than the best {found.total_count}"
     else:
         last = found.offset + len(found.results)
         more = f", more with --offset {last}" if last < found.total_count else ""
