@@ -1,6 +1,7 @@
 """One file of ignore rules: its lines as regular expressions over bytes, as git's wildmatch.c reads them."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from string import ascii_letters, ascii_lowercase, ascii_uppercase, digits, hexdigits, printable, punctuation
 from typing import NamedTuple
@@ -14,6 +15,9 @@ _TOKEN = re.compile(
 )
 _SPECIAL = re.compile(rb"[*?[\\]|\Z")
 _RANGE = re.compile(rb"\[:(?P<named>[^]:]*):\]|(?P<first>\\.|.)(?:-(?P<last>\\.|[^]]))?", re.DOTALL)
+_RANGE_OF_TEXT = re.compile(_RANGE.pattern.decode(), re.DOTALL)
+_Bracket = Callable[[bytes, bool], bytes]
+"""How a set of members, or of all others, is written."""
 _NAMED = {
     b"alnum": ascii_letters + digits,
     b"alpha": ascii_letters,
@@ -62,16 +66,24 @@ def path_expression(glob: str) -> str | None:
     """A glob as a regular expression over whole paths of files, for Python and PostgreSQL; None if it is malformed.
 
     It means what it does as a rule: without a slash it matches names at any depth, and what matches a directory
-    matches all that is below.
+    matches all that is below. What is a byte to git is a character here.
     """
-    rule = _rule(glob.removeprefix("./").encode())
-    if rule is None or rule.keeps:
+    read = _read(glob.removeprefix("./").encode())
+    expression = None if read is None or read.keeps else _expression(read.glob, _bracket_of_text)
+    if read is None or expression is None:
         return None
-    above, below = "(?:.*/)?" if rule.names_only else "", "/.*" if rule.directories_only else "(?:/.*)?"
-    return f"^{above}(?:{rule.pattern.pattern.decode()}){below}$"
+    above, below = "(?:.*/)?" if read.names_only else "", "/.*" if read.directories_only else "(?:/.*)?"
+    return f"^{above}(?:{expression.decode()}){below}$"
 
 
-def _rule(line: bytes) -> Rule | None:
+class _Read(NamedTuple):
+    keeps: bool
+    directories_only: bool
+    names_only: bool
+    glob: bytes
+
+
+def _read(line: bytes) -> _Read | None:
     if line.startswith(b"#"):
         return None
     glob = _without_trailing_spaces(line)
@@ -79,10 +91,15 @@ def _rule(line: bytes) -> Rule | None:
     glob = glob.removeprefix(b"!")
     directories_only = glob.endswith(b"/")
     glob = glob.removesuffix(b"/")
-    expression = _expression(glob.removeprefix(b"/"))
-    if expression is None:
+    return _Read(keeps, directories_only, b"/" not in glob, glob.removeprefix(b"/"))
+
+
+def _rule(line: bytes) -> Rule | None:
+    read = _read(line)
+    expression = _expression(read.glob, _bracket) if read else None
+    if read is None or expression is None:
         return None
-    return Rule(keeps, directories_only, b"/" not in glob, re.compile(expression, re.DOTALL))
+    return Rule(read.keeps, read.directories_only, read.names_only, re.compile(expression, re.DOTALL))
 
 
 def _without_trailing_spaces(line: bytes) -> bytes:
@@ -92,26 +109,26 @@ def _without_trailing_spaces(line: bytes) -> bytes:
     return b"".join(characters)
 
 
-def _expression(glob: bytes) -> bytes | None:
+def _expression(glob: bytes, bracket: _Bracket) -> bytes | None:
     # Git compares the name before by itself, so that stars after it begin a pattern: "a**/b" matches "a/x/y/b".
     literal = next(_SPECIAL.finditer(glob)).start()
     rest = glob[literal:]
     parts = [re.escape(glob[:literal])]
     end = 0
     while token := _TOKEN.match(rest, end):
-        parts.append(_translated(token))
+        parts.append(_translated(token, bracket))
         end = token.end()
     return b"".join(parts) if glob and end == len(rest) else None
 
 
-def _translated(token: re.Match[bytes]) -> bytes:
+def _translated(token: re.Match[bytes], bracket: _Bracket) -> bytes:
     if token["members"]:
-        return _bracket(token["members"], negated=bool(token["negated"]))
+        return bracket(token["members"], bool(token["negated"]))
     kind = token.lastgroup or ""
     return _WILDCARDS.get(kind) or re.escape(token[kind])
 
 
-def _bracket(members: bytes, *, negated: bool) -> bytes:
+def _bracket(members: bytes, negated: bool) -> bytes:
     chosen: set[int] = set()
     for member in _RANGE.finditer(members):
         if member["named"] is not None:
@@ -121,3 +138,21 @@ def _bracket(members: bytes, *, negated: bool) -> bytes:
             chosen.update(range(first, last + 1))
     allowed = (set(range(256)) - chosen if negated else chosen) - {ord("/")}
     return b"[" + b"".join(rb"\x%02x" % byte for byte in sorted(allowed)) + b"]" if allowed else b"(?!)"
+
+
+def _bracket_of_text(members: bytes, negated: bool) -> bytes:
+    ranges = []
+    for member in _RANGE_OF_TEXT.finditer(members.decode()):
+        if member["named"] is not None:
+            ranges += [(one, one) for one in _NAMED.get(member["named"].encode(), "")]
+        elif (first := member["first"][-1]) <= (last := (member["last"] or member["first"])[-1]):
+            ranges.append((first, last))
+    chosen = "".join(f"{_code(first)}-{_code(last)}" for first, last in ranges)
+    if negated:
+        return f"[^/{chosen}]".encode()
+    return f"(?!/)[{chosen}]".encode() if chosen else b"(?!)"
+
+
+def _code(one: str) -> str:
+    """A character, as a member of a set in both languages."""
+    return f"\\U{ord(one):08x}"
