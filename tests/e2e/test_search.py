@@ -143,6 +143,8 @@ def test_a_job_that_failed_since_is_told_on_stderr_and_in_json(stack, code: Path
         (["?!"], "there is no word to look for in the query"),
         ([""], "there is no word to look for in the query"),
         (["one", "--path", "[a"], "'[a' is no glob of paths"),
+        (["one", "--language", "phyton"], "there is no language 'phyton': give one of bash, c, cpp, "),
+        (["one", "--kind", "func"], "there is no kind 'func': give one of class, "),
         (["one", "--project", "nobodys"], 'project "nobodys" does not exist'),
         (["one", "--repo", "/nowhere"], '/nowhere is not indexed in project "default": verdex index /nowhere '),
         (["one", "--repo", "~nobody-of-this-name/x"], "cannot be indexed: "),

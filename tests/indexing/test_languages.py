@@ -1,6 +1,6 @@
 import pytest
 
-from verdex.indexing.languages import EXTENSIONS, FILE_NAMES, GRAMMARS, INTERPRETERS, grammar, language_of
+from verdex.indexing.languages import EXTENSIONS, FILE_NAMES, GRAMMARS, INTERPRETERS, ROLES, grammar, kinds, language_of
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,8 @@ def test_every_query_compiles_and_each_of_its_patterns_says_what_it_captures(lan
     query = grammar(language).query
     assert query.pattern_count > 0
     captures = {query.capture_name(index) for index in range(query.capture_count)}
-    assert captures - {"keyword", "lead", "name", "scope"}
+    assert captures - ROLES
+    assert captures - ROLES <= kinds()
 
 
 def test_a_grammar_is_loaded_once():

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from tree_sitter import Node, QueryCursor
 
-from verdex.indexing.languages import GRAMMARS, grammar
+from verdex.indexing.languages import GRAMMARS, ROLES, grammar
 
 PIPELINE_VERSION: Final = 2
 """Raise whenever the same content would be cut differently, or has other terms: stored chunks of another version are
@@ -41,9 +41,6 @@ _QUERY_DEPTHS: Final = (3, 6)
 """How far below a scope definitions are looked for; the second where the first finds none (looking is not cheap)."""
 
 _LOOSE_TOKENS: Final = 10_000
-_ROLES: Final = frozenset({"keyword", "lead", "name", "scope"})
-"""Captures that are no kind of definition."""
-
 _MATCH_LIMIT: Final = 4_096
 _MAX_NESTING: Final = 12
 _MAX_NAME: Final = 200
@@ -258,7 +255,7 @@ class _Cutter:
 
 
 def _defined(captures: _Captures) -> tuple[str, Node]:
-    kind = next(capture for capture in captures if capture not in _ROLES)
+    kind = next(capture for capture in captures if capture not in ROLES)
     return kind, captures[kind][0]
 
 

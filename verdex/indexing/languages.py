@@ -104,6 +104,12 @@ _SHEBANG: Final = re.compile(
 )
 
 
+ROLES: Final = frozenset({"keyword", "lead", "name", "scope"})
+"""Captures that are no kind of definition."""
+OUTSIDE: Final = frozenset({"module", "text"})
+"""Kinds of what is outside of definitions."""
+
+
 class Grammar(NamedTuple):
     """What it takes to find the definitions of a language; belongs to one process."""
 
@@ -134,3 +140,11 @@ def grammar(language: str) -> Grammar:
     loaded = Language(getattr(import_module(module), function)())
     source = files(__package__).joinpath("queries", f"{query}.scm").read_text("utf-8")
     return Grammar(Parser(loaded), Query(loaded, source))
+
+
+@cache
+def kinds() -> frozenset[str]:
+    """All kinds that a chunk can be of."""
+    queries = (file.read_text("utf-8") for file in files(__package__).joinpath("queries").iterdir())
+    captures = {capture for query in queries for capture in re.findall(r"@(\w+)", re.sub(";.*", "", query))}
+    return frozenset(captures) - ROLES | OUTSIDE | {"method"}

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from verdex.indexing.languages import OUTSIDE as OUTSIDE_KINDS
 from verdex.search.query import Query, Term
 from verdex.storage.searching import ChunkKey, FoundChunk
 from verdex.terms import count, impact, name_of, terms
@@ -72,7 +73,7 @@ class Ranking:
         of_chunk = self._content(chunk) + self._name(chunk)
         in_files = [(self._of_file(path) * (of_chunk + self._path(path)), repo, path) for repo, path in chunk.files]
         score, repo_path, file_path = max(in_files, key=lambda one: one[0])
-        worth = 1.0 if chunk.kind not in {"module", "text"} else OUTSIDE
+        worth = 1.0 if chunk.kind not in OUTSIDE_KINDS else OUTSIDE
         copies = [file for file in chunk.files if file != (repo_path, file_path)]
         return Ranked(self._hybrid(worth * score / MOST, chunk), chunk, repo_path, file_path, copies)
 

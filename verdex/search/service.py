@@ -8,6 +8,7 @@ from typing import NamedTuple
 from verdex.contracts import DEFAULT_PROJECT, Job, SearchRequest, SearchResponse, SearchResult
 from verdex.embedding import Embedders
 from verdex.errors import NotIndexed, ProjectNotFound, QueryInvalid
+from verdex.indexing.languages import GRAMMARS, kinds
 from verdex.search.freshness import described
 from verdex.search.meaning import ByMeaning, by_meaning
 from verdex.search.ranking import Ranked
@@ -81,10 +82,8 @@ async def _project(server: Server, project_id: str) -> Project:
 
 
 async def _found(server: Server, request: SearchRequest, embedders: Embedders) -> _Found:
+    expression = _checked(request)
     project = await _project(server, request.project_id)
-    expression = path_expression(request.path) if request.path is not None else None
-    if request.path is not None and expression is None:
-        raise QueryInvalid(f"{request.path!r} is no glob of paths, as src/**/*.py is")
     async with searched(server.database(project.database_name)) as index:
         manifests = await index.manifests(request.repo_path) if index else []
         if index is None or not manifests:
@@ -93,6 +92,17 @@ async def _found(server: Server, request: SearchRequest, embedders: Embedders) -
         accepted = Filter([one.manifest_id for one in manifests], expression, request.language, request.kind)
         places = await find(index, _relative(request.query, manifests), accepted, asked.meaning)
         return _Found(manifests, places, asked)
+
+
+def _checked(request: SearchRequest) -> str | None:
+    """The expression for the paths that are searched; what nothing can pass is refused, and says what can be given."""
+    expression = path_expression(request.path) if request.path is not None else None
+    if request.path is not None and expression is None:
+        raise QueryInvalid(f"{request.path!r} is no glob of paths, as src/**/*.py is")
+    for what, given, known in (("language", request.language, GRAMMARS), ("kind", request.kind, kinds())):
+        if given is not None and given not in known:
+            raise QueryInvalid(f"there is no {what} {given!r}: give one of {', '.join(sorted(known))}")
+    return expression
 
 
 def _relative(query: str, manifests: Sequence[SearchedManifest]) -> str:
