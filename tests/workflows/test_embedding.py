@@ -222,6 +222,24 @@ async def test_a_vector_that_is_collected_in_the_middle_of_a_batch_is_made_anew(
     assert chunks == linked == job.chunks_total
 
 
+@pytest.mark.parametrize("many", [2, 3])
+async def test_the_index_is_made_at_the_begin_of_a_large_job_and_at_the_end_of_others(
+    verdex, run_worker, hold, gate, repository, finished, project, monkeypatch, many
+):
+    async def is_there() -> bool:
+        async with project.connection() as connection:
+            return bool(await connection.fetchval("SELECT to_regclass('vectors_of_1') IS NOT NULL"))
+
+    monkeypatch.setattr(vectors, "MANY_FILES", many)
+    async with run_worker(hold("index_shard")):
+        started = await verdex.index(repository)
+        await gate.reached()
+        assert await is_there() == (many < 3)
+        gate.open()
+        assert (await finished(started.job_id)).status == "completed"
+    assert await is_there()
+
+
 async def test_another_embedder_needs_another_job_and_until_then_searches_go_by_words(
     verdex, worker, repository, index, project, embedder, endpoint
 ):

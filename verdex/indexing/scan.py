@@ -34,16 +34,19 @@ async def scan_repository(  # noqa: PLR0913  (all that decides what a job does)
         DatabaseUnavailable, …: see `verdex.errors`.
     """
     manifests = Manifests(database)
+    embedder_id = await vectors.prepare(database, embedder) if embedder else None
     manifest = await manifests.open(
         job_id,
         repo_path,
         force_reindex=force_reindex,
         pipeline_version=PIPELINE_VERSION,
-        embedder_id=await vectors.prepare(database, embedder) if embedder else None,
+        embedder_id=embedder_id,
     )
     if not await manifests.is_planned(manifest.manifest_id):
         await manifests.plan(manifest.manifest_id, _files(to_path(repo_path), max_file_bytes))
     total, _ = await manifests.progress(manifest.manifest_id)
+    if embedder and embedder_id and total > vectors.MANY_FILES:
+        await vectors.index(database, vectors.StoredEmbedder(embedder_id, embedder))
     shards = await manifests.shards_left(manifest.manifest_id)
     return Scan(manifest=manifest, files_total=total, shards=shards)
 

@@ -18,10 +18,12 @@ from verdex.storage.statements import statement
 LEAST_VERSION: Final = (0, 8)
 """Of the extension: from this on, an index goes on to look until enough is found that a filter accepts."""
 
-INDEX_MEMORY: Final = "512MB"
-"""To make an index in; one that has no room in it takes much longer."""
+MANY_FILES: Final = 20_000
+"""Of which the index is made before their vectors: to make it of them all at once would take too long."""
+INDEX_MEMORY: Final = "256MB"
+"""To make an index in; what has no room in it takes longer."""
 INDEX_TIMEOUT: Final = 3_000.0
-"""Seconds that this may take: of a million vectors, about a quarter of it."""
+"""Seconds that this may take; some 2 ms a vector."""
 
 
 class StoredEmbedder(NamedTuple):
@@ -58,7 +60,7 @@ async def are_prepared(database: Database) -> bool:
 
 
 async def index(database: Database, stored: StoredEmbedder) -> None:
-    """Make the index over the vectors of an embedder, unless it is there: before the first manifest is published.
+    """Make the index over the vectors of an embedder, unless it is there: at the latest before a publish.
 
     To make it of many vectors at once is several times as fast as to add them one by one. Other jobs of the project
     that store some meanwhile are held up.
@@ -67,7 +69,7 @@ async def index(database: Database, stored: StoredEmbedder) -> None:
         if await connection.fetchval("SELECT to_regclass($1)", _INDEX_NAME.format(stored.id)) is not None:
             return
     async with database.transaction() as connection:
-        await connection.execute(f"SET LOCAL maintenance_work_mem = '{INDEX_MEMORY}'")
+        await connection.execute(_INDEXING)
         with statement(connection, "CREATE INDEX", "vectors"):
             await connection.execute(
                 _INDEX.format(_INDEX_NAME.format(stored.id), stored.embedder.dimensions, stored.id),
@@ -178,6 +180,10 @@ CREATE TABLE IF NOT EXISTS chunk_vectors (
     FOREIGN KEY (embedder_id, content_hash) REFERENCES vectors
 );
 CREATE INDEX IF NOT EXISTS chunk_vectors_by_vector ON chunk_vectors (embedder_id, content_hash);
+"""
+# By one process: others would need shared memory, of which a container has little, and the job would fail for it.
+_INDEXING: Final = f"""
+SET LOCAL max_parallel_maintenance_workers = 0; SET LOCAL maintenance_work_mem = '{INDEX_MEMORY}'
 """
 _INDEX_NAME: Final = "vectors_of_{}"
 _INDEX: Final = """
