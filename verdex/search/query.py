@@ -114,7 +114,7 @@ def _part_with_share(parts: Sequence[tuple[float, float]], share: float) -> floa
 
 
 def anything(found: Sequence[Term]) -> str:
-    """What to ask for where nothing was found by that: the terms that decide may stand only where nobody searches."""
+    """What to ask for where little was found by that: the terms that decide may stand only where nobody searches."""
     return " | ".join(f"'{term.lexeme}'" for term in found)
 
 

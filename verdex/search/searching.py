@@ -47,7 +47,8 @@ async def _candidates(index: SearchedIndex, known: Sequence[Term], chunks: float
         found |= await index.candidates(tsquery, weights, accepted, ENOUGH)
         if len(found) >= ENOUGH:
             break
-    found = found or await index.candidates(anything(known), weights, accepted, ENOUGH)
+    if len(found) < RANKED:
+        found |= await index.candidates(anything(known), weights, accepted, ENOUGH)
     return sorted(found, key=lambda key: (-found[key], key))[:RANKED]
 
 
