@@ -131,7 +131,10 @@ class Settings(BaseSettings):
             SettingsError: it is not set.
         """
         if self.database_url is None:
-            raise SettingsError("VERDEX_DATABASE_URL is not set: give postgresql://user:password@host/database")
+            raise SettingsError(
+                "VERDEX_DATABASE_URL is not set: give postgresql://user:password@host/database, "
+                'or that of the local stack: eval "$(verdex up --env)"'
+            )
         return self.database_url.get_secret_value()
 
     @property

@@ -126,7 +126,7 @@ LIES_OF_THE_INDEX = {
     f"UPDATE blobs SET content_hash = sha256('other') WHERE id = {BLOB}": "is indexed with another content",
     f"DELETE FROM chunks WHERE blob_id = {BLOB}": "are not its lines",
     f"UPDATE chunks SET content = content || 'x' WHERE blob_id = {BLOB} AND ordinal = 0": "are not its lines",
-    f"INSERT INTO chunks SELECT blob_id, -1, start_line, end_line, kind, symbol, content FROM chunks"
+    f"INSERT INTO chunks SELECT blob_id, -1, start_line, end_line, kind, symbol, content, lexemes FROM chunks"
     f" WHERE blob_id = {BLOB} AND ordinal = 0": "are not its lines",
     "UPDATE repositories SET generation = 0, manifest_id = NULL WHERE path = '$path'": "completed, but there is no",
     "UPDATE repositories SET generation = generation + 1 WHERE path = '$path'": "lost: the index is generation",

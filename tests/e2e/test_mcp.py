@@ -151,9 +151,9 @@ async def test_a_job_that_failed_says_why(stack, connect, tmp_path):
         assert (job["status"], job["error_type"]) == ("failed", "RootNotFound")
         assert job["error_message"] == f"{tmp_path}/nowhere does not exist"
         assert job["error_message"] in job["message"]
-        job = await agent.index(tmp_path, project_id="nobodys")
+        job = await agent.index(tmp_path, project_id="not_created")
         assert (job["status"], job["error_type"]) == ("failed", "ProjectNotFound")
-        assert 'database "cb_proj_nobodys" does not exist' in job["message"]
+        assert 'database "cb_proj_not_created" does not exist' in job["message"]
 
 
 @pytest.mark.parametrize(

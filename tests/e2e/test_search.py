@@ -132,7 +132,7 @@ def test_a_job_that_failed_since_is_told_on_stderr_and_in_json(stack, code: Path
     failed = stack("index", code, "--json").json
     ended = stack("search", "receive", "--repo", code)
     assert ended.code == 0
-    told = f"{code}: the newest job, {failed['job_id']}, is failed: {failed['error_message']}; this is the index from "
+    told = f"{code}: the newest job, {failed['job_id']}, failed: {failed['error_message']}; this is the index from "
     assert ended.err.splitlines()[0].startswith(f"verdex: warning: {told}")
     assert stack("search", "receive", "--repo", code, "--json").json["warnings"][0].startswith(told)
 

@@ -29,7 +29,8 @@ def searched(found: SearchResponse) -> SearchedRepository:
 
 
 def warning(found: SearchResponse) -> str:
-    (told,) = searched(found).warnings
+    """The only one, but for that a file has changed, which some tests do on purpose."""
+    (told,) = (warning for warning in searched(found).warnings if not warning.startswith("changed since"))
     return told
 
 
@@ -96,6 +97,68 @@ async def test_while_a_job_runs_the_old_index_is_searched_whole_and_that_is_told
     )
 
 
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_text("# new\n" + path.read_text())])
+async def test_files_that_do_not_hold_any_more_what_is_shown_of_them_are_told(
+    verdex: Verdex, worker, repository, index, change
+):
+    await index(repository)
+    (repository / "README.md").write_text("# Other\n")  # nothing of it is shown
+    assert list((await verdex.search("class two")).warnings) == []
+    change(repository / "package" / "two.py")
+    found = await verdex.search("class two")
+    assert paths(found)[0] == "package/two.py"
+    assert list(searched(found).warnings) == [
+        f"changed since it was indexed: package/two.py: verdex index {repository}"
+    ]
+    await index(repository)
+    assert list((await verdex.search("class two")).warnings) == []
+
+
+async def test_a_repository_that_is_not_on_this_machine_is_not_compared(
+    verdex: Verdex, worker, repository, index, tmp_path
+):
+    await index(repository)
+    repository.rename(tmp_path / "elsewhere")
+    assert list((await verdex.search("two")).warnings) == []
+
+
+async def test_that_a_repository_is_indexed_for_the_first_time_is_told(
+    verdex: Verdex, run_worker, repository, python_files, index, finished, hold, gate
+):
+    async with run_worker():
+        await index(repository)
+    new = python_files(2, 10)
+    async with run_worker(hold("publish")):
+        started = await verdex.index(new)
+        await gate.reached()
+        found = await verdex.search("two")
+        with pytest.raises(NotIndexed, match=f"is not indexed in project .*: job {started.job_id} is running"):
+            await verdex.search("two", repo_path=new)
+        gate.open()
+        await finished(started.job_id)
+    assert list(found.warnings) == [f"{new}: nothing of it is found yet: job {started.job_id} is running"]
+    assert list((await verdex.search("two")).warnings) == []
+
+
+async def test_of_a_repository_that_could_not_be_indexed_it_is_told_why(verdex: Verdex, worker, index, tmp_path):
+    failed = await index(tmp_path / "nowhere")
+    with pytest.raises(NotIndexed, match=f"the newest job, {failed.job_id}, failed: .*nowhere does not exist"):
+        await verdex.search("two", repo_path=tmp_path / "nowhere")
+
+
+async def test_a_part_of_a_repository_is_named_as_one(verdex: Verdex, worker, repository, index):
+    await index(repository)
+    told = f"is a part of {repository}, which is indexed: --repo {repository} --path package/"
+    with pytest.raises(NotIndexed, match=told):
+        await verdex.search("two", repo_path=repository / "package")
+    assert paths(await verdex.search("two", path=f"{repository}/package"))[0] == "package/two.py"
+
+
+async def test_the_case_of_a_language_and_a_kind_does_not_matter(verdex: Verdex, worker, repository, index):
+    await index(repository)
+    assert paths(await verdex.search("two", language="Python", kind="CLASS")) == ["package/two.py"]
+
+
 async def test_that_the_newest_job_failed_is_told(verdex: Verdex, worker, repository, index, tmp_path: Path):
     old = await index(repository)
     repository.rename(tmp_path / "elsewhere")
@@ -103,7 +166,7 @@ async def test_that_the_newest_job_failed_is_told(verdex: Verdex, worker, reposi
     assert failed.status == "failed"
     found = await verdex.search("two")
     assert searched(found).job_id == old.job_id
-    why = f"the newest job, {failed.job_id}, is failed: {failed.error_message}; this is the index from before"
+    why = f"the newest job, {failed.job_id}, failed: {failed.error_message}; this is the index from before"
     assert warning(found) == why
 
 
@@ -118,7 +181,7 @@ async def test_that_the_newest_job_was_cancelled_is_told(
         await verdex.cancel(started.job_id)
         assert (await finished(started.job_id)).status == "cancelled"
         gate.open()
-    assert warning(await verdex.search("two")).startswith(f"the newest job, {started.job_id}, is cancelled")
+    assert warning(await verdex.search("two")).startswith(f"the newest job, {started.job_id}, was cancelled")
 
 
 async def test_that_an_index_is_partial_is_told_until_it_is_whole(verdex: Verdex, run_worker, repository, index):
@@ -164,7 +227,7 @@ async def test_a_row_whose_workflow_is_gone_is_never_told_to_run(
         found = await verdex.search("two")
         gate.open()
     assert paths(found)[0] == "package/two.py"
-    assert warning(found).startswith(f"the newest job, {started.job_id}, is failed: ")
+    assert warning(found).startswith(f"the newest job, {started.job_id}, failed: ")
     assert "by a test" in warning(found)
 
 
@@ -364,13 +427,21 @@ async def test_what_cannot_be_searched_for_is_refused_in_a_line(verdex: Verdex, 
 ODD = "\ud800 \0 \udcff two ' \\ % _ $1 &|!:*<->()"
 
 
-@pytest.mark.parametrize("name", ["query", "path", "language", "kind"])
+@pytest.mark.parametrize("name", ["query", "path"])
 async def test_whatever_is_given_is_harmless(verdex: Verdex, worker, repository, index, name):
     await index(repository)
     given: dict[str, Any] = {"query": "two", name: ODD}
     found = await verdex.search(**given)
     assert found.model_dump_json()
     assert bool(found.results) == (name == "query")
+
+
+@pytest.mark.parametrize("name", ["language", "kind"])
+async def test_what_no_chunk_can_be_is_refused_with_what_it_can_be(verdex: Verdex, worker, repository, index, name):
+    await index(repository)
+    given: dict[str, Any] = {"query": "two", name: ODD}
+    with pytest.raises(QueryInvalid, match=f"there is no {name} .*: give one of "):
+        await verdex.search(**given)
 
 
 async def test_what_can_name_no_repository_or_project_is_refused(verdex: Verdex, worker, repository, index):

@@ -97,10 +97,13 @@ def short_time(time: datetime) -> str:
 
 def time_ago(time: datetime | None) -> str:
     """A time, and how long ago that was."""
-    if time is None:
-        return ""
+    return f"{local_time(time)} ({ago(time)})" if time else ""
+
+
+def ago(time: datetime) -> str:
+    """How long ago a time was, for people."""
     seconds = seconds_since(time)
-    return f"{local_time(time)} ({'just now' if seconds < _JUST_NOW else f'{duration(seconds)} ago'})"
+    return "just now" if seconds < _JUST_NOW else f"{duration(seconds)} ago"
 
 
 def seconds_since(time: datetime) -> float:

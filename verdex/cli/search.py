@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from verdex.cli import options, output, session
+from verdex.cli.naming import short
 from verdex.cli.terminal import on_terminal, styled
 from verdex.contracts import DEFAULT_PROJECT, MAX_RESULTS, SearchedRepository, SearchResponse, SearchResult
 from verdex.search.query import read
@@ -80,7 +81,7 @@ def _lines(result: SearchResult, wanted: set[str]) -> Iterator[str]:
     what = " ".join(filter(None, [result.kind, result.symbol and styled(output.printable(result.symbol), bold=True)]))
     lines = result.content.split("\n")
     first = _best(lines, wanted)
-    yield f"{_place(result, result.start_line + first)}  {what}"
+    yield f"{_place(result, result.start_line)}  {what}"
     width = len(str(result.end_line))
     for number, line in enumerate(lines[first : first + SNIPPET_LINES], result.start_line + first):
         yield f"  {styled(f'{number:>{width}}', colour='bright_black')}  {_highlighted(_cut(line), wanted)}"
@@ -119,7 +120,7 @@ def _summary(found: SearchResponse) -> str:
     if not found.total_count:
         told = f'nothing found for "{output.printable(found.query)}"'
     elif not found.results:
-        told = f"no more than the best {found.total_count}"
+        told = f"there are no more than {found.total_count}"
     else:
         last = found.offset + len(found.results)
         more = f", more with --offset {last}" if last < found.total_count else ""
@@ -130,5 +131,5 @@ def _summary(found: SearchResponse) -> str:
 
 
 def _searched(repository: SearchedRepository) -> str:
-    when = output.time_ago(repository.indexed_at) if repository.indexed_at else "at an unknown time"
-    return output.printable(f"{repository.repo_path}, indexed {when} by job {repository.job_id}")
+    ago = output.ago(repository.indexed_at) if repository.indexed_at else "at an unknown time"
+    return output.printable(f"{repository.repo_path}, indexed {ago} by job {short(repository.job_id)}")

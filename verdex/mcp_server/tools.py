@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from verdex.client import Verdex
-from verdex.contracts import DEFAULT_PROJECT, Job, JobStatus, SearchResponse
+from verdex.contracts import DEFAULT_PROJECT, MAX_RESULTS, Job, JobStatus, SearchResponse
 from verdex.errors import JobNotFound
 from verdex.mcp_server.answers import JobAnswer, JobList, StartedJob
 from verdex.mcp_server.connection import Connection
@@ -25,6 +25,7 @@ ProjectToSearch = Annotated[str | None, Field(description=f"The project to searc
 Force = Annotated[bool, Field(description="Do everything anew, also what did not change. Hardly ever needed.")]
 Status = Annotated[JobStatus | None, Field(description="Only jobs with this status.")]
 Limit = Annotated[int, Field(ge=1, description="At most so many.")]
+MostResults = Annotated[int, Field(ge=1, le=MAX_RESULTS, description="At most so many.")]
 Offset = Annotated[int, Field(ge=0, description="So many of the best are left out, to page through the results.")]
 Query = Annotated[str, Field(description="A question, identifiers, the text of an error, a path or a symbol.")]
 Glob = Annotated[str | None, Field(description="Only paths that match this glob, as `src/**/*.py`.")]
@@ -124,7 +125,7 @@ class Tools:
         directory: Directory = None,
         language: Language = None,
         kind: Kind = None,
-        limit: Limit = 10,
+        limit: MostResults = 10,
         offset: Offset = 0,
     ) -> SearchResponse:
         """Find code in the indexed repositories: the places that match the query best, the best first.

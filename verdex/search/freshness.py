@@ -1,6 +1,7 @@
 """Whether the index that is searched is what the repository holds, as far as its jobs tell."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from verdex.contracts import DEFAULT_PROJECT, Job, SearchedRepository, SearchResponse
 from verdex.indexing.chunking import PIPELINE_VERSION
@@ -8,29 +9,37 @@ from verdex.storage.searching import SearchedManifest
 
 
 def described(
-    manifest: SearchedManifest, published_by: Job | None, newest: Job | None, project_id: str, *, lacks_vectors: bool
+    manifest: SearchedManifest, jobs: tuple[Job | None, Job | None], project_id: str, more: Sequence[str]
 ) -> SearchedRepository:
-    """A repository that is searched; `newest` is its newest job, of those that the registry knows.
+    """A repository that is searched, with `more` warnings.
 
-    It may lack vectors of the embedder of its project.
+    `jobs` are that which published the manifest, and the newest of the repository, of those that the registry knows.
     """
+    published_by, newest = jobs
     return SearchedRepository(
         repo_path=manifest.repo_path,
         job_id=manifest.job_id,
         indexed_at=published_by.completed_at if published_by else None,
         files_indexed=manifest.files_indexed,
-        warnings=[
-            *_warnings(manifest, published_by, newest, project_id),
-            *([_without_vectors(manifest, project_id)] if lacks_vectors else []),
-        ],
+        warnings=[*_warnings(manifest, published_by, newest, project_id), *more],
     )
 
 
-def _without_vectors(manifest: SearchedManifest, project_id: str) -> str:
+def without_vectors(repo_path: str, project_id: str) -> str:
+    """That a repository has no vectors of the embedder of its project."""
     return (
         "it was not indexed with the embedder that the project has now, and is searched by words only: "
-        f"verdex index {manifest.repo_path}{_option(project_id)}"
+        f"verdex index {repo_path}{_option(project_id)}"
     )
+
+
+def outdated(paths: Sequence[str], repo_path: str, project_id: str) -> str:
+    """That some of what is shown of a repository is not what its files hold now."""
+    named = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
+    return f"changed since it was indexed: {named}: verdex index {repo_path}{_option(project_id)}"
+
+
+NAMED: Final = 3
 
 
 def with_losses(found: SearchResponse, lost: Mapping[str, str]) -> SearchResponse:
@@ -61,16 +70,27 @@ def _warnings(
 
 
 def _newer(job: Job) -> str:
-    why = job.error_message or job.status_message
-    told = f"{job.status}: {why}" if why else job.status
     match job.status:
         case "completed":
             command = f"verdex verify {job.repo_path}{_option(job.project_id)}"
             return f"job {job.job_id} has published another index, which is not there: {command}"
         case "failed" | "cancelled":
-            return f"the newest job, {job.job_id}, is {told}; this is the index from before"
+            return f"{told(job)}; this is the index from before"
         case "pending" | "running" | "blocked":
-            return f"job {job.job_id} is {told}; until it completes, this is the index from before"
+            return f"{told(job)}; until it completes, this is the index from before"
+
+
+def told(job: Job) -> str:
+    """A job that has not completed, in a few words."""
+    why = job.error_message or job.status_message
+    reason = f": {why}" if why else ""
+    match job.status:
+        case "failed":
+            return f"the newest job, {job.job_id}, failed{reason}"
+        case "cancelled":
+            return f"the newest job, {job.job_id}, was cancelled{reason}"
+        case _:
+            return f"job {job.job_id} is {job.status}{reason}"
 
 
 def _option(project_id: str) -> str:

@@ -14,10 +14,12 @@ IN_PATH: Final = 0.15
 """What a term adds that is in the path of the file."""
 SAME_NAME: Final = 0.5
 """What is added, as a part of what all terms tell, where the query is the name of what the chunk defines."""
+AS_WRITTEN: Final = 0.2
+"""More, where the query has the name just as it is written."""
 IN_NAME: Final = 0.05
 """At most, by the part of the name that the query has."""
 LITERAL: Final = 0.25
-"""What is added, as such a part, where the query of several words stands in the chunk as it is written."""
+"""What is added, as such a part, where the query of several terms stands in the chunk as it is written."""
 NAMED_FILE: Final = 0.5
 """As such a part: the query names the file."""
 OUTSIDE: Final = 0.8
@@ -28,7 +30,7 @@ TEST: Final = 0.75
 HYBRID: Final = 0.4
 """The share of the score that is what a chunk means, where that is known; the rest is its words."""
 
-MOST: Final = 1 + IN_PATH + SAME_NAME + IN_NAME + LITERAL + NAMED_FILE
+MOST: Final = 1 + IN_PATH + SAME_NAME + AS_WRITTEN + IN_NAME + LITERAL + NAMED_FILE
 """What all of these come to."""
 
 _TEST: Final = re.compile(
@@ -55,7 +57,8 @@ class Ranking:
         self._idf = {term.term: term.idf for term in told}
         self._whole = sum(self._idf.values()) or 1.0
         self._similarities = similarities
-        self._literal = _plain(query.text) if " " in query.text else None
+        self._literal = _plain(query.text) if len(query.terms) > 1 else None
+        self._words = frozenset(query.text.lower().split())
         self._paths = [path.lower() for path in query.paths]
         self._wants_tests = "test" in query.terms
 
@@ -93,12 +96,14 @@ class Ranking:
     def _name(self, chunk: FoundChunk) -> float:
         if not chunk.symbol:
             return 0
-        name, whole = _terms_of(name_of(chunk.symbol)), _terms_of(chunk.symbol)
+        written = name_of(chunk.symbol)
+        name, whole = _terms_of(written), _terms_of(chunk.symbol)
         asked = set(self._query.terms)
         if not name:
             return 0
         same = SAME_NAME if name <= asked <= whole else 0
-        return same + IN_NAME * len(name & asked) / len(name)
+        as_written = AS_WRITTEN if written.lower() in self._words else 0
+        return same + as_written + IN_NAME * len(name & asked) / len(name)
 
     def _path(self, path: str) -> float:
         lower = path.lower()

@@ -9,15 +9,16 @@ from verdex.contracts import DEFAULT_PROJECT, Job, SearchRequest, SearchResponse
 from verdex.embedding import Embedders
 from verdex.errors import NotIndexed, ProjectNotFound, QueryInvalid
 from verdex.indexing.languages import GRAMMARS, kinds
-from verdex.search.freshness import described
+from verdex.search.freshness import described, outdated, told, without_vectors
 from verdex.search.meaning import ByMeaning, by_meaning
 from verdex.search.ranking import Ranked
 from verdex.search.searching import find
+from verdex.search.staleness import changed
 from verdex.sources.gitignore import path_expression
 from verdex.storage.database import Server
 from verdex.storage.projects import Project, Projects
 from verdex.storage.registry import Registry
-from verdex.storage.searching import Filter, SearchedManifest, searched
+from verdex.storage.searching import Filter, SearchedIndex, SearchedManifest, searched
 
 Current = Callable[[Job], Awaitable[Job]]
 """A job that has not ended, compared with whoever runs it."""
@@ -49,72 +50,124 @@ async def search(server: Server, request: SearchRequest, current: Current, embed
         if missing <= expected:
             break
         expected = missing  # or they published after the snapshot was taken: the next one has to show them
+    results = [_result(place) for place in places[request.offset : request.offset + request.limit]]
+    more = _more(request.project_id, found, await asyncio.to_thread(changed, results))
     repositories = [
         described(
-            one,
-            published_by.get(one.job_id),
-            newest.get(one.repo_path),
-            request.project_id,
-            lacks_vectors=one.manifest_id in found.by_meaning.lacking,
+            one, (published_by.get(one.job_id), newest.get(one.repo_path)), request.project_id, more[one.repo_path]
         )
         for one in manifests
     ]
-    of_repositories = [f"{one.repo_path}: {warning}" for one in repositories for warning in one.warnings]
+    warned = [(one.repo_path, warning) for one in repositories for warning in one.warnings]
+    warned += await _begun(registry, request, manifests, current)
     return SearchResponse(
         query=request.query,
         project_id=request.project_id,
-        results=[_result(place) for place in places[request.offset : request.offset + request.limit]],
+        results=results,
         total_count=len(places),
         offset=request.offset,
         repositories=repositories,
-        warnings=[*filter(None, [found.by_meaning.warning]), *of_repositories],
+        warnings=[
+            *filter(None, [found.by_meaning.warning]),
+            *(f"{repo_path}: {warning}" for repo_path, warning in warned),
+        ],
         latency_ms=round((time.perf_counter() - began) * 1000, 1),
     )
 
 
-async def _project(server: Server, project_id: str) -> Project:
+def _more(project_id: str, found: _Found, outdated_files: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """What is to be known of each repository beside its jobs."""
+    more: dict[str, list[str]] = {one.repo_path: [] for one in found.manifests}
+    for one in found.manifests:
+        if one.manifest_id in found.by_meaning.lacking:
+            more[one.repo_path].append(without_vectors(one.repo_path, project_id))
+    for repo_path, paths in outdated_files.items():
+        more[repo_path].append(outdated(paths, repo_path, project_id))
+    return more
+
+
+async def _project(server: Server, request: SearchRequest) -> Project:
     try:
-        return await Projects(server).find(project_id, create_default=False)
+        return await Projects(server).find(request.project_id, create_default=False)
     except ProjectNotFound:
-        if project_id != DEFAULT_PROJECT:
+        if request.project_id != DEFAULT_PROJECT:
             raise
-        raise _nothing_indexed(project_id, None) from None
+        newest = await _newest(server, request)
+        raise _nothing_indexed(request.project_id, request.repo_path, None, newest) from None
+
+
+async def _indexed_around(index: SearchedIndex | None, repo_path: str | None) -> str | None:
+    """The repository that is indexed and that a path is in."""
+    above = [one.repo_path for one in await index.manifests()] if index and repo_path else []
+    return max((path for path in above if f"{repo_path}/".startswith(f"{path}/")), key=len, default=None)
+
+
+async def _newest(server: Server, request: SearchRequest) -> Job | None:
+    """The newest job of a repository that is not indexed: it may be why."""
+    asked = [request.repo_path] if request.repo_path else []
+    return next(iter(await Registry(server.registry).newest_of(request.project_id, asked)), None)
+
+
+async def _begun(
+    registry: Registry, request: SearchRequest, manifests: Sequence[SearchedManifest], current: Current
+) -> list[tuple[str, str]]:
+    """Repositories of the project that a job indexes for the first time, so that nothing of them is found yet."""
+    searched_paths = {one.repo_path for one in manifests}
+    begun = [
+        await current(job)
+        for job in (await registry.unfinished() if request.repo_path is None else [])
+        if job.project_id == request.project_id and job.repo_path not in searched_paths
+    ]
+    return [(job.repo_path, f"nothing of it is found yet: {told(job)}") for job in begun if not job.is_terminal]
 
 
 async def _found(server: Server, request: SearchRequest, embedders: Embedders) -> _Found:
-    expression = _checked(request)
-    project = await _project(server, request.project_id)
+    request = request.model_copy(update={"language": _lower(request.language), "kind": _lower(request.kind)})
+    _check(request)
+    project = await _project(server, request)
     async with searched(server.database(project.database_name)) as index:
         manifests = await index.manifests(request.repo_path) if index else []
         if index is None or not manifests:
-            raise _nothing_indexed(request.project_id, request.repo_path)
+            around = await _indexed_around(index, request.repo_path)
+            newest = await _newest(server, request)
+            raise _nothing_indexed(request.project_id, request.repo_path, around, newest)
         asked = await by_meaning(index, manifests, request.query, project.embedder, embedders)
+        expression = path_expression(_relative(request.path, manifests)) if request.path else None
         accepted = Filter([one.manifest_id for one in manifests], expression, request.language, request.kind)
         places = await find(index, _relative(request.query, manifests), accepted, asked.meaning)
         return _Found(manifests, places, asked)
 
 
-def _checked(request: SearchRequest) -> str | None:
-    """The expression for the paths that are searched; what nothing can pass is refused, and says what can be given."""
-    expression = path_expression(request.path) if request.path is not None else None
-    if request.path is not None and expression is None:
-        raise QueryInvalid(f"{request.path!r} is no glob of paths, as src/**/*.py is")
+def _lower(text: str | None) -> str | None:
+    return text and text.lower()
+
+
+def _check(request: SearchRequest) -> None:
+    """Refuse filters that nothing can pass, and say what can be given."""
     for what, given, known in (("language", request.language, GRAMMARS), ("kind", request.kind, kinds())):
         if given is not None and given not in known:
             raise QueryInvalid(f"there is no {what} {given!r}: give one of {', '.join(sorted(known))}")
-    return expression
+    if request.path is not None and path_expression(request.path) is None:
+        raise QueryInvalid(f"{request.path!r} is no glob of paths, as src/**/*.py is")
 
 
 def _relative(query: str, manifests: Sequence[SearchedManifest]) -> str:
-    """Paths are found as they are within their repository; those of tracebacks are whole."""
+    """Paths are found as they are within their repository; those of tracebacks, and what people paste, are whole."""
     for manifest in manifests:
         query = query.replace(f"{manifest.repo_path}/", "") if manifest.repo_path != "/" else query
     return query
 
 
-def _nothing_indexed(project_id: str, repo_path: str | None) -> NotIndexed:
+def _nothing_indexed(
+    project_id: str, repo_path: str | None, around: str | None = None, newest: Job | None = None
+) -> NotIndexed:
     what = f"{repo_path} is not" if repo_path else "nothing is"
     option = "" if project_id == DEFAULT_PROJECT else f" --project {project_id}"
+    if around and repo_path:
+        within = repo_path.removeprefix(around).strip("/")
+        return NotIndexed(f"{repo_path} is a part of {around}, which is indexed: --repo {around} --path {within}/")
+    if newest and newest.status != "completed":
+        return NotIndexed(f'{what} indexed in project "{project_id}": {told(newest)}')
     return NotIndexed(
         f'{what} indexed in project "{project_id}": verdex index {repo_path or "PATH"}{option} '
         "(what was asked for already: verdex jobs)"

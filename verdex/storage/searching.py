@@ -176,12 +176,17 @@ async def prepare(database: Database) -> None:
     """
     async with database.connection() as connection:
         with statement(connection, "SELECT", "chunks"):
-            await connection.execute("SELECT gin_clean_pending_list('chunks_by_lexeme')")
+            await connection.execute(_MERGE)
         if await connection.fetchval(_HAS_GROWN):
             with statement(connection, "ANALYZE", "chunks"):
                 await connection.execute("ANALYZE chunks")
 
 
+# Only who owns an index may do so; for others, VACUUM does it later, and until then a search reads what waits.
+_MERGE: Final = """
+SELECT gin_clean_pending_list(oid::regclass) FROM pg_class
+WHERE oid = 'chunks_by_lexeme'::regclass AND pg_has_role(relowner, 'USAGE')
+"""
 # How large the table was is known at once, but may be what it was at the last VACUUM. That does not count lexemes, and
 # when PostgreSQL does it by itself, the number of changes is known as well.
 _HAS_GROWN: Final = """
