@@ -52,7 +52,7 @@ def test_the_output_is_places_with_their_lines_and_says_which_index_was_searched
     job = stack("jobs", "--repo", code, "--json").json[0]
     assert ended.err.startswith("verdex: 1-")
     assert f"Searched {code}, indexed " in ended.err
-    assert ended.err.endswith(f" by job {job['job_id']}\n")
+    assert ended.err.endswith(f" by job {job['job_id'][-8:]}\n")
 
 
 def test_the_words_of_a_query_need_no_quotes(stack, code: Path):
@@ -116,7 +116,7 @@ def test_the_next_page_is_told_and_behind_the_last_there_is_none(stack, code: Pa
     assert second["results"] == whole["results"][1:2]
     beyond = stack("search", "connection", "--repo", code, "--offset", 99)
     assert (beyond.code, beyond.out) == (0, "")
-    assert beyond.err.startswith(f"verdex: no more than the best {whole['total_count']} (")
+    assert beyond.err.startswith(f"verdex: there are no more than {whole['total_count']} (")
 
 
 def test_where_nothing_is_found_it_says_so(stack, code: Path):
@@ -233,5 +233,5 @@ def test_the_lines_of_a_longer_definition_are_those_that_have_the_words(stack, w
     root = write(tmp_path / "long", {"a.py": f"def function():\n{body}    return the_needle\n"})
     assert stack("index", root).code == 0
     first, *snippet = stack("search", "what", "is", "the", "needle", "--repo", root, cwd=root).out.splitlines()
-    assert first == "a.py:37  function function"
+    assert first == "a.py:1  function function"
     assert snippet[5] == "  42      return the_needle"
