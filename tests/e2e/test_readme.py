@@ -17,7 +17,7 @@ DEADLINE = 60.0
 def example(tree) -> str:
     """The program of the section "From Python", for a repository that is there."""
     (program,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert program.count("/srv/code/project") == 1
+    assert program.count("/srv/code/project") == 2
     return str(program.replace("/srv/code/project", str(tree)))
 
 

@@ -133,8 +133,9 @@ class Tools:
         Use it to find where something is defined, done or mentioned, before you read files. Each result is a run of
         lines (start_line to end_line of file_path, which is relative to repo_path) with its content; similarity_score
         is between 0 and 1. What is searched is the last published index of each repository; repositories says from when
-        it is. Heed warnings: they say that an index is older than the repository, not whole, or being renewed, so that
-        what you do not find may exist all the same. If nothing is indexed, use start_indexing_background first.
+        it is. Heed warnings: they say that an index is not whole or being renewed, that its newest job failed, or that
+        a file does not hold any more what is shown of it. Other changes since then are not found, and not told: after
+        files were changed, index them again with start_indexing_background, which only reads what changed.
         """
         glob = path_glob(path, directory, file_type)
         repository = None if repo_path is None else absolute(repo_path)
