@@ -15,7 +15,7 @@ IN_PATH: Final = 0.15
 SAME_NAME: Final = 0.5
 """What is added, as a part of what all terms tell, where the query is the name of what the chunk defines."""
 AS_WRITTEN: Final = 0.2
-"""More, where the query has the name just as it is written."""
+"""More, where that is just as it is written, so that `publish` comes before `published`."""
 IN_NAME: Final = 0.05
 """At most, by the part of the name that the query has."""
 LITERAL: Final = 0.25
@@ -102,7 +102,7 @@ class Ranking:
         if not name:
             return 0
         same = SAME_NAME if name <= asked <= whole else 0
-        as_written = AS_WRITTEN if written.lower() in self._words else 0
+        as_written = AS_WRITTEN if same and written.lower() in self._words else 0
         return same + as_written + IN_NAME * len(name & asked) / len(name)
 
     def _path(self, path: str) -> float:
