@@ -29,14 +29,14 @@ def without_vectors(repo_path: str, project_id: str) -> str:
     """That a repository has no vectors of the embedder of its project."""
     return (
         "it was not indexed with the embedder that the project has now, and is searched by words only: "
-        f"verdex index {repo_path}{_option(project_id)}"
+        f"{command('index', repo_path, project_id)}"
     )
 
 
 def outdated(paths: Sequence[str], repo_path: str, project_id: str) -> str:
     """That some of what is shown of a repository is not what its files hold now."""
     named = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
-    return f"changed since it was indexed: {named}: verdex index {repo_path}{_option(project_id)}"
+    return f"changed since it was indexed: {named}: {command('index', repo_path, project_id)}"
 
 
 NAMED: Final = 3
@@ -56,8 +56,8 @@ def _warnings(
     manifest: SearchedManifest, published_by: Job | None, newest: Job | None, project_id: str
 ) -> Iterator[str]:
     if manifest.pipeline_version < PIPELINE_VERSION:
-        command = f"verdex index {manifest.repo_path}{_option(project_id)}"
-        yield f"it was indexed by an older verdex, and not all of it is found: {command}"
+        again = command("index", manifest.repo_path, project_id)
+        yield f"it was indexed by an older verdex, and not all of it is found: {again}"
     if manifest.partial:
         yield f"the index is partial: {manifest.partial}"
     if published_by is None:
@@ -72,8 +72,8 @@ def _warnings(
 def _newer(job: Job) -> str:
     match job.status:
         case "completed":
-            command = f"verdex verify {job.repo_path}{_option(job.project_id)}"
-            return f"job {job.job_id} has published another index, which is not there: {command}"
+            verify = command("verify", job.repo_path, job.project_id)
+            return f"job {job.job_id} has published another index, which is not there: {verify}"
         case "failed" | "cancelled":
             return f"{told(job)}; this is the index from before"
         case "pending" | "running" | "blocked":
@@ -93,5 +93,6 @@ def told(job: Job) -> str:
             return f"job {job.job_id} is {job.status}{reason}"
 
 
-def _option(project_id: str) -> str:
-    return "" if project_id == DEFAULT_PROJECT else f" --project {project_id}"
+def command(verb: str, repo_path: str, project_id: str) -> str:
+    """What to type, for a repository of a project."""
+    return f"verdex {verb} {repo_path}" + ("" if project_id == DEFAULT_PROJECT else f" --project {project_id}")

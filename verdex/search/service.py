@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from verdex.contracts import DEFAULT_PROJECT, Job, SearchRequest, SearchResponse, SearchResult
 from verdex.embedding import Embedders
 from verdex.errors import NotIndexed, ProjectNotFound, QueryInvalid
 from verdex.indexing.languages import GRAMMARS, kinds
-from verdex.search.freshness import described, outdated, told, without_vectors
+from verdex.search.freshness import command, described, outdated, told, without_vectors
 from verdex.search.meaning import ByMeaning, by_meaning
 from verdex.search.ranking import Ranked
 from verdex.search.searching import find
@@ -144,11 +144,17 @@ def _lower(text: str | None) -> str | None:
 
 def _check(request: SearchRequest) -> None:
     """Refuse filters that nothing can pass, and say what can be given."""
-    for what, given, known in (("language", request.language, GRAMMARS), ("kind", request.kind, kinds())):
-        if given is not None and given not in known:
-            raise QueryInvalid(f"there is no {what} {given!r}: give one of {', '.join(sorted(known))}")
+    if request.language is not None:
+        _check_known("language", request.language, GRAMMARS)
+    if request.kind is not None:
+        _check_known("kind", request.kind, kinds())  # which are read from files, and not for every search
     if request.path is not None and path_expression(request.path) is None:
         raise QueryInvalid(f"{request.path!r} is no glob of paths, as src/**/*.py is")
+
+
+def _check_known(what: str, given: str, known: Collection[str]) -> None:
+    if given not in known:
+        raise QueryInvalid(f"there is no {what} {given!r}: give one of {', '.join(sorted(known))}")
 
 
 def _relative(query: str, manifests: Sequence[SearchedManifest]) -> str:
@@ -162,14 +168,13 @@ def _nothing_indexed(
     project_id: str, repo_path: str | None, around: str | None = None, newest: Job | None = None
 ) -> NotIndexed:
     what = f"{repo_path} is not" if repo_path else "nothing is"
-    option = "" if project_id == DEFAULT_PROJECT else f" --project {project_id}"
     if around and repo_path:
         within = repo_path.removeprefix(around).strip("/")
         return NotIndexed(f"{repo_path} is a part of {around}, which is indexed: --repo {around} --path {within}/")
     if newest and newest.status != "completed":
         return NotIndexed(f'{what} indexed in project "{project_id}": {told(newest)}')
     return NotIndexed(
-        f'{what} indexed in project "{project_id}": verdex index {repo_path or "PATH"}{option} '
+        f'{what} indexed in project "{project_id}": {command("index", repo_path or "PATH", project_id)} '
         "(what was asked for already: verdex jobs)"
     )
 
