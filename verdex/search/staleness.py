@@ -3,14 +3,15 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import AnyStr, Final
 
 from verdex.contracts import SearchResult
 from verdex.errors import RepositoryError
-from verdex.indexing.text import NotText, decode
+from verdex.indexing.text import Text, decode
 from verdex.sources.errors import FileChangedWhileRead, FileError, FileVanished, NotARegularFile
 from verdex.sources.paths import to_path
 from verdex.sources.working_tree import read
+from verdex.terms import MAX_TEXT
 
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of a file that is read again; whether a larger one has changed is not looked at."""
@@ -29,12 +30,32 @@ def changed(results: Sequence[SearchResult]) -> dict[str, list[str]]:
 
 def _is_there(root: Path, result: SearchResult) -> bool:
     try:
-        text = decode(read(root, result.file_path, max_file_bytes=LARGEST).content)
+        content = read(root, result.file_path, max_file_bytes=LARGEST).content
     except (FileVanished, NotARegularFile, FileChangedWhileRead):
         return False
     except (FileError, RepositoryError):  # nothing can be told of it
         return True
-    if isinstance(text, NotText):
+    if _holds(content, result.content.encode(), b"\n", result.start_line):
+        return True
+    text = decode(content)
+    return isinstance(text, Text) and _holds(text.content, result.content, "\n", result.start_line)
+
+
+def _holds(text: AnyStr, shown: AnyStr, newline: AnyStr, start_line: int) -> bool:
+    """Whether the lines from `start_line` on are what is shown; of a line that is cut, the rest may be another."""
+    begin = _begin(text, shown, newline, start_line)
+    if begin is None:
         return False
-    lines = text.content.split("\n")[result.start_line - 1 : result.end_line]
-    return "\n".join(lines).startswith(result.content)
+    end = begin + len(shown)
+    return len(shown) >= MAX_TEXT or text[end : end + 1] in (newline, newline[:0])
+
+
+def _begin(text: AnyStr, shown: AnyStr, newline: AnyStr, start_line: int) -> int | None:
+    """Where `shown` is found at the begin of that line."""
+    if start_line == 1:
+        return 0 if text.startswith(shown) else None
+    line, counted = 1, 0
+    while line < start_line and (at := text.find(newline + shown, counted)) >= 0:
+        line += text.count(newline, counted, at + 1)
+        counted = at + 1
+    return counted if line == start_line else None
