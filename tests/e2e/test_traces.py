@@ -16,9 +16,10 @@ WORKER = "verdex-worker"
 
 @pytest.fixture(scope="session")
 def large(scratch: Path, write) -> Path:
-    """A repository that takes some seconds: 1,200 different files, 14 MB."""
-    body = "".join(f"def function_{n}(argument):\n    return argument + {n}\n\n\n" for n in range(230))
-    root: Path = write(scratch / "traced", {f"module_{n}.py": f"traced = {n}\n{body}" for n in range(1200)})
+    """A repository of more shards than are indexed at a time, each done soon: 2,400 different files, 30 MB."""
+    lines = "".join(f"    argument = argument + {n}\n" for n in range(50))
+    body = "".join(f"def function_{n}(argument):\n{lines}    return argument\n\n\n" for n in range(9))
+    root: Path = write(scratch / "traced", {f"module_{n}.py": f"traced = {n}\n{body}" for n in range(2400)})
     return root
 
 
