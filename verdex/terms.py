@@ -6,7 +6,7 @@ itself, which `parse_http_body` has too. All are in lower case and without the e
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from itertools import chain
 from typing import Final
@@ -78,12 +78,18 @@ def _all(text: str, terms_of: _Memory) -> list[str]:
     )
 
 
-def count(content: str, symbol: str | None, *, is_part_of_large: bool = False) -> tuple[Counter[str], int]:
-    """How often each term stands in a chunk, those of its symbol more often, and how many its content has."""
+def count(
+    content: str, symbol: str | None, *, among: Collection[str] | None = None, is_part_of_large: bool = False
+) -> tuple[Counter[str], int]:
+    """How often each term stands in a chunk, those of its symbol more often, and how many its content has.
+
+    Where only some are asked about, `among` spares counting the others; `is_part_of_large` is that of `lexemes`.
+    """
     found = _all(content[:MAX_TEXT], _as_written if is_part_of_large else _by_parts)
-    counted = Counter(found)
+    counted = Counter(found if among is None else filter(among.__contains__, found))
     for term in set(terms(symbol)) if symbol else ():
-        counted[term] += SYMBOL_COUNT
+        if among is None or term in among:
+            counted[term] += SYMBOL_COUNT
     return counted, len(found)
 
 

@@ -20,7 +20,7 @@ COMMON: Final = 20_000
 SHARES: Final = (0.75, 0.5, 0.35, 0.2, 0.1)
 """Chunks are looked at that have this share of what the deciding terms tell: first of the most, then of less."""
 
-EXPECTED: Final = 3
+EXPECTED: Final = 10
 """Chunks that a query of the index is asked for, at least; words come together, so it finds many more."""
 
 _ENGLISH: Final = """

@@ -86,10 +86,9 @@ class Ranking:
         return by_words if similarity is None else (1 - HYBRID) * by_words + HYBRID * min(max(similarity, 0), 1)
 
     def _content(self, chunk: FoundChunk) -> float:
-        counted, length = count(chunk.content, chunk.symbol)
-        having = [term for term in self._idf if term in counted]
-        told = sum(self._idf[term] * impact(counted[term], length) for term in having)
-        may_be = self._literal is not None and len(having) == len(self._idf)
+        counted, length = count(chunk.content, chunk.symbol, among=self._idf)
+        told = sum(self._idf[term] * impact(times, length) for term, times in counted.items())
+        may_be = self._literal is not None and len(counted) == len(self._idf)
         is_literal = may_be and str(self._literal) in _plain(chunk.content)
         return told / self._whole + (LITERAL if is_literal else 0)
 

@@ -7,7 +7,7 @@ from verdex.search.query import Term, anything, read, told, tsqueries
 from verdex.search.ranking import Ranked, Ranking
 from verdex.storage.searching import ChunkKey, Filter, Meaning, SearchedIndex
 
-ENOUGH: Final = 300
+ENOUGH: Final = 150
 """Chunks that match a query of the index so well that none is asked for which match less."""
 RANKED: Final = 100
 """Candidates whose content is read, and that are ranked: at most so many can be paged through."""

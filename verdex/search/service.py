@@ -44,22 +44,25 @@ async def search(server: Server, request: SearchRequest, current: Current, embed
     while True:
         found = await _found(server, request, embedders)
         manifests, places = found.manifests, found.places
-        published_by, newest = await _jobs(registry, request.project_id, manifests, current)
+        results = [_result(place) for place in places[request.offset : request.offset + request.limit]]
+        (published_by, newest), begun, outdated_files = await asyncio.gather(
+            _jobs(registry, request.project_id, manifests, current),
+            _begun(registry, request, manifests, current),
+            asyncio.to_thread(changed, results),
+        )
         completed = {job.job_id for job in newest.values() if job.status == "completed"}
         missing = completed - {one.job_id for one in manifests}
         if missing <= expected:
             break
         expected = missing  # or they published after the snapshot was taken: the next one has to show them
-    results = [_result(place) for place in places[request.offset : request.offset + request.limit]]
-    more = _more(request.project_id, found, await asyncio.to_thread(changed, results))
+    more = _more(request.project_id, found, outdated_files)
     repositories = [
         described(
             one, (published_by.get(one.job_id), newest.get(one.repo_path)), request.project_id, more[one.repo_path]
         )
         for one in manifests
     ]
-    warned = [(one.repo_path, warning) for one in repositories for warning in one.warnings]
-    warned += await _begun(registry, request, manifests, current)
+    warned = [(one.repo_path, warning) for one in repositories for warning in one.warnings] + begun
     return SearchResponse(
         query=request.query,
         project_id=request.project_id,

@@ -213,13 +213,14 @@ WHERE path = coalesce($1, path) ORDER BY path
 _FREQUENCIES: Final = """
 WITH of_table AS (
     SELECT greatest(reltuples, 0)::float8 AS chunks FROM pg_class WHERE oid = 'chunks'::regclass
-), common AS (
-    SELECT lexeme, frequency FROM pg_stats,
-        unnest(most_common_elems::text::text[], most_common_elem_freqs) AS element (lexeme, frequency)
-    WHERE schemaname = 'public' AND tablename = 'chunks' AND attname = 'lexemes' AND lexeme = ANY ($1)
-), least AS (
-    SELECT most_common_elem_freqs[cardinality(most_common_elems::text::text[]) + 1] AS frequency FROM pg_stats
+), of_lexemes AS MATERIALIZED (
+    SELECT most_common_elems::text::text[] AS lexemes, most_common_elem_freqs AS frequencies FROM pg_stats
     WHERE schemaname = 'public' AND tablename = 'chunks' AND attname = 'lexemes'
+), common AS (
+    SELECT lexeme, frequency FROM of_lexemes, unnest(lexemes, frequencies) AS element (lexeme, frequency)
+    WHERE lexeme = ANY ($1)
+), least AS (
+    SELECT frequencies[cardinality(lexemes) + 1] AS frequency FROM of_lexemes
 )
 SELECT term, coalesce(common.frequency * chunks, (
            SELECT CASE WHEN count(*) < $3 THEN count(*)
@@ -239,10 +240,11 @@ _ACCEPTED: Final = """
         LIMIT 1)
 """
 _RANK: Final = "${weight}::float8 * ts_rank($7::float4[], lexemes, ${term}::tsquery)"
+# Stored lexemes are compressed; with nothing added they are decompressed once, and not anew for each term of the rank.
 _CANDIDATES: Final = f"""
 SELECT blob_id, ordinal, RANK AS rank
 FROM (
-    SELECT blob_id, ordinal, lexemes FROM chunks WHERE lexemes @@ $1::tsquery AND {_ACCEPTED} LIMIT $6
+    SELECT blob_id, ordinal, lexemes || '' AS lexemes FROM chunks WHERE lexemes @@ $1::tsquery AND {_ACCEPTED} LIMIT $6
 ) AS found
 ORDER BY rank DESC, blob_id, ordinal LIMIT $8
 """  # noqa: S608  (constants only)
