@@ -23,7 +23,7 @@ LOCK_TIMEOUT: Final = 10
 IDLE_TIMEOUT: Final = 60
 """Seconds until a transaction of a worker that fell silent, with its machine or the network, loses its locks."""
 POOL_SIZE: Final = 8
-PENDING_LEXEMES: Final = "64MB"
+PENDING_LEXEMES: Final = "16MB"
 """Of chunks that were stored and are not merged into the index of lexemes yet: merging more at a time costs less."""
 WORK_MEMORY: Final = "64MB"
 """For a sort or a hash of one statement: those over the files of a large tree would go through temporary files."""
