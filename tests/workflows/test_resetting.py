@@ -79,9 +79,9 @@ async def stuck(verdex, run_worker, repository, hold, gate) -> JobHandle:
 
 
 async def test_a_job_that_is_reset_to_its_start_is_done_anew_as_another(
-    verdex, worker, finished, repository, published, reset, ended
+    verdex, worker, repository, published, reset, ended
 ):
-    old = await finished((await verdex.index(repository)).job_id)
+    old = await ended(await verdex.index(repository))
     (repository / "new.py").write_text("new = 1\n")
     new = await ended(await reset(old, 0))
     assert (new.status, new.files_added, new.files_unchanged, await published(repository)) == ("completed", 1, 3, 4)
@@ -127,7 +127,7 @@ async def test_a_job_that_is_reset_in_the_middle_of_its_shards_fails_and_publish
 
 
 async def test_what_a_failed_job_had_planned_is_not_published_by_a_reset(
-    verdex, client, run_worker, finished, repository, published, reset, ended
+    verdex, client, run_worker, repository, published, reset, ended
 ):
     class Full(IndexingActivities):
         @activity.defn
@@ -135,7 +135,7 @@ async def test_what_a_failed_job_had_planned_is_not_published_by_a_reset(
             raise DatabaseDiskFull("no space left")
 
     async with run_worker(Full):
-        old = await finished((await verdex.index(repository)).job_id)
+        old = await ended(await verdex.index(repository))
     async with run_worker():
         statuses = []
         for task in reversed(range(len(await ends_of_tasks(client, old)))):
@@ -147,9 +147,9 @@ async def test_what_a_failed_job_had_planned_is_not_published_by_a_reset(
 
 
 async def test_wherever_a_completed_job_is_reset_to_no_row_claims_what_another_published(
-    verdex, client, worker, finished, repository, server, reset, ended
+    verdex, client, worker, repository, server, reset, ended
 ):
-    old = await finished((await verdex.index(repository)).job_id)
+    old = await ended(await verdex.index(repository))
     seen = set()
     for task in range(len(await ends_of_tasks(client, old))):
         new = await ended(await reset(old, task))
@@ -164,11 +164,11 @@ async def test_wherever_a_completed_job_is_reset_to_no_row_claims_what_another_p
 
 
 async def test_a_job_that_is_reset_to_its_cancellation_is_cancelled_as_well(
-    verdex, client, stuck, run_worker, finished, reset, ended
+    verdex, client, stuck, run_worker, reset, ended
 ):
     await verdex.cancel(stuck.job_id)
     async with run_worker():
-        old = await finished(stuck.job_id)
+        old = await ended(stuck)
         new = await ended(await reset(old, len(await ends_of_tasks(client, old)) - 1))
     assert (old.status, new.status) == ("cancelled", "cancelled")
     assert (await client.get_workflow_handle(new.workflow_id).describe()).status == WorkflowExecutionStatus.CANCELED
