@@ -1,8 +1,13 @@
 """Which of two places comes first. How good the ranking is as a whole is for `benchmarks.quality` to say."""
 
+from collections.abc import Sequence
+
+import pytest
+
 from verdex.indexing.chunking import chunk
-from verdex.search.query import read
+from verdex.search.query import Term, read
 from verdex.search.ranking import Ranking
+from verdex.storage.searching import ChunkKey, FoundChunk
 
 LONG = "def long_function():\n" + "".join(f"    needle(haystack, {number})\n" for number in range(200))
 
@@ -125,3 +130,31 @@ async def test_every_score_is_between_0_and_1(tree):
         scores = [one.score for one in await tree.find(query)]
         assert scores == sorted(scores, reverse=True)
         assert all(0 <= score <= 1 for score in scores)
+
+
+def found(number: int, content: str) -> FoundChunk:
+    return FoundChunk(ChunkKey(number, 0), 1, 1, "function", None, content, "python", [("/repository", f"{number}.py")])
+
+
+def order(query: str, chunks: Sequence[FoundChunk], *similarities: float) -> list[int]:
+    """The numbers of chunks, the best first, that are so similar to what a query means."""
+    asked = read(query)
+    told = [Term(term, 1.0, term) for term in asked.terms]
+    by_key = {chunk.key: similarity for chunk, similarity in zip(chunks, similarities, strict=True)}
+    return [one.chunk.key.blob_id for one in Ranking(asked, told, by_key).ranked(chunks)]
+
+
+@pytest.mark.parametrize("scale", [0.01, 1])
+def test_among_what_the_words_tell_of_alike_meaning_decides_whatever_the_scale_of_an_embedder(scale: float):
+    chunks = [found(number, "open the file") for number in range(3)]
+    assert order("open", chunks, 0.1 * scale, 0.9 * scale, -0.2 * scale) == [1, 0, 2]
+
+
+def test_what_has_all_the_words_comes_before_what_is_nearest_in_meaning():
+    chunks = [found(0, "unlock the vault"), found(1, "open the file and read it")]
+    assert order("open file", chunks, 0.9, 0.1) == [1, 0]
+
+
+def test_where_no_word_is_found_meaning_alone_decides():
+    chunks = [found(number, content) for number, content in enumerate(["the soup", "the car", "the road"])]
+    assert order("vehicle", chunks, 0.1, 0.8, 0.4) == [1, 2, 0]

@@ -27,10 +27,11 @@ OUTSIDE: Final = 0.8
 TEST: Final = 0.75
 """and a test beside what it tests, unless tests are asked for."""
 
-HYBRID: Final = 0.4
-"""The share of the score that is what a chunk means, where that is known; the rest is its words."""
+MEANING: Final = 0.1
+"""What the chunk adds that is nearest to the query in meaning, and others in proportion to their similarity, which only
+those of one embedder can be compared with. What words tell clearly comes first, whatever an embedder says of it."""
 
-MOST: Final = 1 + IN_PATH + SAME_NAME + AS_WRITTEN + IN_NAME + LITERAL + NAMED_FILE
+MOST: Final = 1 + IN_PATH + SAME_NAME + AS_WRITTEN + IN_NAME + LITERAL + NAMED_FILE + MEANING
 """What all of these come to."""
 
 _TEST: Final = re.compile(
@@ -57,6 +58,7 @@ class Ranking:
         self._idf = {term.term: term.idf for term in told}
         self._whole = sum(self._idf.values()) or 1.0
         self._similarities = similarities
+        self._nearest = max(similarities.values(), default=0.0)
         self._literal = _plain(query.text) if len(query.terms) > 1 else None
         self._words = frozenset(query.text.lower().split())
         self._paths = [path.lower() for path in query.paths]
@@ -73,17 +75,16 @@ class Ranking:
         return kept
 
     def _ranked(self, chunk: FoundChunk) -> Ranked:
-        of_chunk = self._content(chunk) + self._name(chunk)
+        of_chunk = self._content(chunk) + self._name(chunk) + self._meaning(chunk)
         in_files = [(self._of_file(path) * (of_chunk + self._path(path)), repo, path) for repo, path in chunk.files]
         score, repo_path, file_path = max(in_files, key=lambda one: one[0])
         worth = 1.0 if chunk.kind not in OUTSIDE_KINDS else OUTSIDE
         copies = [file for file in chunk.files if file != (repo_path, file_path)]
-        return Ranked(self._hybrid(worth * score / MOST, chunk), chunk, repo_path, file_path, copies)
+        return Ranked(worth * score / MOST, chunk, repo_path, file_path, copies)
 
-    def _hybrid(self, by_words: float, chunk: FoundChunk) -> float:
-        """A chunk without a vector is not held to be far from what is asked for."""
-        similarity = self._similarities.get(chunk.key)
-        return by_words if similarity is None else (1 - HYBRID) * by_words + HYBRID * min(max(similarity, 0), 1)
+    def _meaning(self, chunk: FoundChunk) -> float:
+        similarity = self._similarities.get(chunk.key, 0)
+        return MEANING * similarity / self._nearest if similarity > 0 else 0
 
     def _content(self, chunk: FoundChunk) -> float:
         counted, length = count(chunk.content, chunk.symbol, among=self._idf)
