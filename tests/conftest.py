@@ -28,7 +28,7 @@ from verdex.telemetry import Tracing, set_up_tracing
 from verdex.temporal import search_attributes
 from worker import working
 
-DEADLINE = 30.0
+DEADLINE = 120.0
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-DEADLINE: Final = 30.0
+DEADLINE: Final = 120.0
 
 
 @dataclass(frozen=True)

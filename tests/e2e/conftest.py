@@ -23,8 +23,8 @@ from tests.chaos.stack import runs
 from verdex.local.postgres import Postgres
 
 VERDEX = Path(sys.executable).with_name("verdex")
-COMMAND_SECONDS = 90.0
-DEADLINE = 30.0
+COMMAND_SECONDS = 180.0
+DEADLINE = 120.0
 
 beside: list["subprocess.Popen[str]"] = []
 """The commands that run beside a test."""

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.conftest import VERDEX
 
 README = Path(__file__).parents[2] / "README.md"
-DEADLINE = 60.0
+DEADLINE = 120.0
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def killed(fresh, large: Path, eventually) -> Traced:
     before = stack("status", job_id, "--json")
     assert (before.code, before.json["phase"]) == (4, "index")
     assert stack("up").code == 0
-    eventually(lambda: stack("status", job_id).code == 0, 60)
+    eventually(lambda: stack("status", job_id).code == 0)
     eventually(lambda: "IndexRepository" in _kept(stack, job_id))
     document = stack("trace", job_id, "--json").json
     return Traced(stack("status", job_id, "--json").json, document, list(decode(document)))

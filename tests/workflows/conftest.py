@@ -37,7 +37,7 @@ from verdex.telemetry.otlp import StoredSpan
 from verdex.telemetry.store import read
 from worker import working
 
-DEADLINE = 30.0
+DEADLINE = 120.0
 ENDS = "activities.ends"
 PROJECT_ROOT = Path(worker_module.__file__).parent
 SAME_STATUS = {

@@ -178,7 +178,7 @@ async def test_a_file_whose_text_has_no_vector_failed_and_says_so(
 async def test_what_was_embedded_before_a_worker_was_killed_is_not_embedded_again(
     verdex, client, settings, tmp_path, python_files, finished, eventually, stored, endpoint
 ):
-    repository, log = python_files(2, 200_000), tmp_path / "worker.log"
+    repository, log = python_files(2, 100_000), tmp_path / "worker.log"
     address = client.service_client.config.target_host
 
     async def has_stored_some() -> bool:
