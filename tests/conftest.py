@@ -29,6 +29,7 @@ from verdex.temporal import search_attributes
 from worker import working
 
 DEADLINE = 120.0
+"""Seconds after which what is waited for never comes true, however busy the machine is."""
 
 
 @pytest.fixture(autouse=True, scope="session")

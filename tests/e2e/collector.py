@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import pytest
 
-DEADLINE: Final = 120.0
+from tests.conftest import DEADLINE
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ import psutil
 import pytest
 
 from tests.chaos.stack import runs
+from tests.conftest import DEADLINE
 from verdex.local.postgres import Postgres
 
 VERDEX = Path(sys.executable).with_name("verdex")
 COMMAND_SECONDS = 180.0
-DEADLINE = 120.0
 
 beside: list["subprocess.Popen[str]"] = []
 """The commands that run beside a test."""

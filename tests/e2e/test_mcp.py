@@ -13,10 +13,10 @@ from uuid import uuid4
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
+from tests.conftest import DEADLINE
 from tests.e2e.conftest import VERDEX, Command
 from tests.e2e.test_elsewhere import NOWHERE
 
-DEADLINE = 120.0
 TOOLS = {
     "start_indexing_background": ["repo_path", "project_id", "force_reindex"],
     "get_indexing_status": ["job_id", "project_id"],

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import DEADLINE
 from tests.e2e.conftest import VERDEX
 
 README = Path(__file__).parents[2] / "README.md"
-DEADLINE = 120.0
 
 
 @pytest.fixture

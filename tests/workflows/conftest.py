@@ -23,6 +23,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureEr
 import worker as worker_module
 from activities.identity import JobIds
 from activities.indexing import IndexingActivities
+from tests.conftest import DEADLINE
 from verdex.client import Verdex
 from verdex.contracts import RECONCILE_JOBS, IndexResult, Job, Manifest
 from verdex.indexing.chunking import chunk
@@ -37,7 +38,6 @@ from verdex.telemetry.otlp import StoredSpan
 from verdex.telemetry.store import read
 from worker import working
 
-DEADLINE = 120.0
 ENDS = "activities.ends"
 PROJECT_ROOT = Path(worker_module.__file__).parent
 SAME_STATUS = {

@@ -13,7 +13,8 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 
 from activities.indexing import IndexingActivities
-from tests.workflows.conftest import DEADLINE, SAME_STATUS
+from tests.conftest import DEADLINE
+from tests.workflows.conftest import SAME_STATUS
 from verdex.client import JobHandle
 from verdex.contracts import Job, Shard, Started
 from verdex.errors import DatabaseDiskFull, JobReset
