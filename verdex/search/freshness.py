@@ -7,6 +7,9 @@ from verdex.contracts import DEFAULT_PROJECT, Job, SearchedRepository, SearchRes
 from verdex.indexing.chunking import PIPELINE_VERSION
 from verdex.storage.searching import SearchedManifest
 
+NAMED: Final = 3
+"""Files that have changed and are named."""
+
 
 def described(
     manifest: SearchedManifest, jobs: tuple[Job | None, Job | None], project_id: str, more: Sequence[str]
@@ -37,9 +40,6 @@ def outdated(paths: Sequence[str], repo_path: str, project_id: str) -> str:
     """That some of what is shown of a repository is not what its files hold now."""
     named = ", ".join(paths[:NAMED]) + (", …" if len(paths) > NAMED else "")
     return f"changed since it was indexed: {named}: {command('index', repo_path, project_id)}"
-
-
-NAMED: Final = 3
 
 
 def with_losses(found: SearchResponse, lost: Mapping[str, str]) -> SearchResponse:

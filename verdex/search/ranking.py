@@ -54,7 +54,7 @@ class Ranking:
 
     def __init__(self, query: Query, told: Sequence[Term], similarities: Mapping[ChunkKey, float]) -> None:
         """`told` are the terms of the query that some chunk has; `similarities` those of chunks to what it means."""
-        self._query = query
+        self._asked = frozenset(query.terms)
         self._idf = {term.term: term.idf for term in told}
         self._whole = sum(self._idf.values()) or 1.0
         self._similarities = similarities
@@ -98,12 +98,11 @@ class Ranking:
             return 0
         written = name_of(chunk.symbol)
         name, whole = _terms_of(written), _terms_of(chunk.symbol)
-        asked = set(self._query.terms)
         if not name:
             return 0
-        same = SAME_NAME if name <= asked <= whole else 0
+        same = SAME_NAME if name <= self._asked <= whole else 0
         as_written = AS_WRITTEN if same and written.lower() in self._words else 0
-        return same + as_written + IN_NAME * len(name & asked) / len(name)
+        return same + as_written + IN_NAME * len(name & self._asked) / len(name)
 
     def _path(self, path: str) -> float:
         lower = path.lower()

@@ -167,9 +167,7 @@ def _relative(query: str, manifests: Sequence[SearchedManifest]) -> str:
     return query
 
 
-def _nothing_indexed(
-    project_id: str, repo_path: str | None, around: str | None = None, newest: Job | None = None
-) -> NotIndexed:
+def _nothing_indexed(project_id: str, repo_path: str | None, around: str | None, newest: Job | None) -> NotIndexed:
     what = f"{repo_path} is not" if repo_path else "nothing is"
     if around and repo_path:
         within = repo_path.removeprefix(around).strip("/")

@@ -19,22 +19,28 @@ LARGEST: Final = 4 * 1024 * 1024
 
 def changed(results: Sequence[SearchResult]) -> dict[str, list[str]]:
     """The files of each repository that do not hold any more what is shown of them."""
-    paths = defaultdict[str, list[str]](list)
+    shown = defaultdict[tuple[str, str], list[SearchResult]](list)
     for result in results:
-        known = paths.get(result.repo_path, ())
-        root = to_path(result.repo_path)
-        if result.file_path not in known and root.is_dir() and not _is_there(root, result):
-            paths[result.repo_path].append(result.file_path)
+        shown[result.repo_path, result.file_path].append(result)
+    paths = defaultdict[str, list[str]](list)
+    for (repo_path, file_path), of_file in shown.items():
+        root = to_path(repo_path)
+        if root.is_dir() and not _are_there(root, file_path, of_file):
+            paths[repo_path].append(file_path)
     return paths
 
 
-def _is_there(root: Path, result: SearchResult) -> bool:
+def _are_there(root: Path, file_path: str, shown: Sequence[SearchResult]) -> bool:
     try:
-        content = read(root, result.file_path, max_file_bytes=LARGEST).content
+        content = read(root, file_path, max_file_bytes=LARGEST).content
     except (FileVanished, NotARegularFile, FileChangedWhileRead):
         return False
     except (FileError, RepositoryError):  # nothing can be told of it
         return True
+    return all(_is_there(content, result) for result in shown)
+
+
+def _is_there(content: bytes, result: SearchResult) -> bool:
     if _holds(content, result.content.encode(), b"\n", result.start_line):
         return True
     text = decode(content)
